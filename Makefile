@@ -1,0 +1,58 @@
+# Everything a fresh machine needs is done by the target that needs it, once.
+#
+#   make demo    load a pretrained potential, fine-tune it, use it
+#   make test    ruff, mypy, pytest
+#
+# Overridable: PYTHON (3.11 or later), VENV, PIP_ARGS, for example a CPU build of torch:
+#   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install $(PIP_ARGS)
+INSTALLED := $(VENV)/.installed
+INSTALLED_TEST := $(VENV)/.installed-test
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-seeds test lint scatter clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# torch goes first: its version decides which build of the others fits
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	$(PIP) -c constraints.txt -e .
+	touch $@
+
+# the package is there already, so this adds only what the extras name
+$(INSTALLED_TEST): $(INSTALLED)
+	$(PIP) -c constraints.txt "geometric-zoo[test,datagen]"
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python -m zoo.apps.demo
+
+demo-seeds: $(INSTALLED)
+	$(BIN)/python -m zoo.apps.demo --seeds 3
+
+lint: $(INSTALLED_TEST)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+# optional: its source can't be built in isolation, and building takes about ten minutes
+scatter: $(INSTALLED)
+	$(PIP) setuptools wheel
+	$(PIP) --no-build-isolation torch-scatter
+
+clean:
+	rm -rf build dist release *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find zoo tests -name __pycache__ -type d -prune -exec rm -rf {} +

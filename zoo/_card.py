@@ -1,0 +1,165 @@
+"""Cards: the same facts as the YAML, as Markdown for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def architecture(entry: Mapping[str, Any]) -> str:
+    """The card of an architecture that ships none, from `zoo.info`."""
+    paper = entry["paper"]
+    lines = [
+        f"# {entry['title']}",
+        "",
+        f"{paper.get('authors', '')}: {paper['title']}. {paper.get('venue', '')} "
+        f"{paper.get('year', '')}".strip()
+        if "title" in paper
+        else "",
+        "",
+        f"- domain: {entry['domain']}",
+        f"- symmetry: {entry['symmetry'].get('group')}",
+        f"- conservative forces: {'yes' if entry['conservative'] else 'no'}",
+    ]
+    sections = ["\n".join(lines), _list("Presets", [str(name) for name in entry["presets"]])]
+    sections.append(_list("Weights", entry["checkpoints"]))
+    if entry["notes"]:
+        sections.append(f"## Notes\n\n{entry['notes']}")
+    return _join(sections)
+
+
+def checkpoint(entry: Mapping[str, Any], *, place: str | None = None) -> str:
+    """The card of trained weights, from their manifest as a plain mapping.
+
+    Args:
+        entry: the manifest.
+        place: what to load it by, if not by its name.
+
+    Returns:
+        Markdown: how to load it, what it takes and gives, measured errors, training data,
+        limits, licences, the measured certificate, citations and files.
+    """
+    name = entry["name"]
+    head = f"# {name}\n\n```python\nmodel = zoo.load({place or name!r})\n```"
+    return _join(
+        [
+            head,
+            _origin(entry),
+            _inputs(entry.get("inputs") or {}),
+            _outputs(entry.get("outputs") or {}),
+            _metrics(entry.get("metrics") or []),
+            _training(entry.get("training") or {}),
+            _list("Limits", entry.get("limits") or []),
+            _pairs("Licence", entry.get("license") or {}),
+            _certificate(entry.get("certificate")),
+            _list("Citation", entry.get("citation") or []),
+            _files(entry),
+        ]
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+    return "\n".join([line(head), line(["---"] * len(head)), *(line(row) for row in rows)])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _join(sections: Sequence[str]) -> str:
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _list(title: str, items: Sequence[Any]) -> str:
+    return f"## {title}\n\n" + "\n".join(f"- {item}" for item in items) if items else ""
+
+
+def _pairs(title: str, mapping: Mapping[str, Any]) -> str:
+    return _list(title, [f"{key}: {value}" for key, value in mapping.items() if value is not None])
+
+
+def _origin(entry: Mapping[str, Any]) -> str:
+    lines = [f"Weights of `{entry['architecture']}` (spec version {entry.get('spec_version', 1)})."]
+    parent = entry.get("derived_from")
+    if parent:
+        lines.append(f"Fine-tuned from `{parent['name']}`.")
+    authors = entry.get("authors")
+    if authors:
+        digest = authors.get("sha256")
+        state = f"sha256 {digest}" if digest else "its digest is **unverified**: none is published"
+        lines.append(f"The authors' own weights, from <{authors['url']}>; {state}.")
+    config = entry.get("config") or {}
+    if config:
+        lines.append("\n" + table(["argument", "value"], list(config.items())))
+    return "\n".join(lines)
+
+
+def _inputs(inputs: Mapping[str, Any]) -> str:
+    lines = {
+        "domain": inputs.get("domain"),
+        "periodicity": ", ".join(inputs.get("pbc") or []) or None,
+        "total charge": "yes" if inputs.get("charge") else "neutral only",
+        "elements (atoms seen)": ", ".join(
+            f"{symbol} ({count})" for symbol, count in (inputs.get("elements") or {}).items()
+        )
+        or None,
+    }
+    return _pairs("Inputs", lines) if inputs else ""
+
+
+def _outputs(outputs: Mapping[str, Mapping[str, Any]]) -> str:
+    if not outputs:
+        return ""
+    rows = []
+    for name, output in outputs.items():
+        notes = [output.get("kind"), output.get("level_of_theory")]
+        if output.get("conservative") is not None:
+            notes.append("conservative" if output["conservative"] else "direct, not conservative")
+        rows.append([name, output.get("unit"), ", ".join(note for note in notes if note)])
+    return "## Outputs\n\n" + table(["output", "unit", "what"], rows)
+
+
+def _metrics(metrics: Sequence[Mapping[str, Any]]) -> str:
+    if not metrics:
+        return ""
+    columns = ["dataset", "split", "target", "name", "value", "unit"]
+    optional = ["std", "n_seeds", "paper_value", "paper_where", "status"]
+    columns += [key for key in optional if any(row.get(key) is not None for row in metrics)]
+    rows = [[row.get(key) for key in columns] for row in metrics]
+    return "## Measured errors\n\n" + table([key.replace("_", " ") for key in columns], rows)
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    facts = {key: value for key, value in training.items() if key != "data"}
+    for index, data in enumerate(training.get("data") or []):
+        frames = f", {data['frames']} frames" if data.get("frames") is not None else ""
+        facts[f"data {index + 1}"] = f"{data['name']}{frames} (sha256 {data.get('sha256')})"
+    return _pairs("Training", facts)
+
+
+def _certificate(certificate: Mapping[str, Any] | None) -> str:
+    if not certificate:
+        return ""
+    results = certificate.get("results")
+    if not isinstance(results, list) or not results:
+        return ""
+    columns = ["name", "dtype", "error", "tolerance", "status"]
+    rows = [[row.get(key) for key in columns] for row in results]
+    with_ = ", ".join(f"{k} {v}" for k, v in (certificate.get("environment") or {}).items())
+    title = f"## Certificate\n\nSymmetry group {certificate.get('group')}, measured by `zoo verify`"
+    head = title + (f" with {with_}" if with_ else "") + ".\n\n"
+    return head + table(["check", "precision", "error", "tolerance", "result"], rows)
+
+
+def _files(entry: Mapping[str, Any]) -> str:
+    rows = [
+        [item.get("role"), item.get("path"), item.get("bytes"), item.get("sha256")]
+        for item in entry.get("files") or []
+    ]
+    return "## Files\n\n" + table(["role", "file", "bytes", "sha256"], rows) if rows else ""

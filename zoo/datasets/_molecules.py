@@ -1,0 +1,62 @@
+"""The ten molecules of the MD17 benchmark, as SMILES, and their starting geometries.
+
+The structures are built here from SMILES (ETKDG embedding, MMFF94 relaxation); no coordinates of
+the MD17 data set are used. Needs rdkit (extra `datagen`).
+"""
+
+from ase import Atoms
+
+from zoo._extras import require
+from zoo.errors import DataError, UnknownNameError, nearest
+
+MD17: dict[str, str] = {
+    "aspirin": "CC(=O)Oc1ccccc1C(=O)O",
+    "azobenzene": "c1ccc(cc1)/N=N/c1ccccc1",
+    "benzene": "c1ccccc1",
+    "ethanol": "CCO",
+    "malonaldehyde": r"O=C/C=C\O",
+    "naphthalene": "c1ccc2ccccc2c1",
+    "paracetamol": "CC(=O)Nc1ccc(O)cc1",
+    "salicylic_acid": "OC(=O)c1ccccc1O",
+    "toluene": "Cc1ccccc1",
+    "uracil": "O=c1cc[nH]c(=O)[nH]1",
+}
+
+
+def smiles(name: str) -> str:
+    """The SMILES of one of the ten molecules.
+
+    Raises:
+        UnknownNameError: for any other name.
+    """
+    if name not in MD17:
+        raise UnknownNameError(f"unknown molecule {name!r}: {nearest(name, MD17)}")
+    return MD17[name]
+
+
+def embed(text: str, *, seed: int) -> Atoms:
+    """One conformer of a molecule.
+
+    Args:
+        text: SMILES.
+        seed: of the embedding.
+
+    Returns:
+        Atoms in Å, with `info["charge"]` the formal charge (e).
+
+    Raises:
+        DataError: if the SMILES can't be parsed or embedded.
+    """
+    chem = require("rdkit.Chem", extra="datagen", package="rdkit")
+    all_chem = require("rdkit.Chem.AllChem", extra="datagen", package="rdkit")
+    molecule = chem.MolFromSmiles(text)
+    if molecule is None:
+        raise DataError(f"{text!r} is not a SMILES that rdkit can read; check brackets and rings")
+    molecule = chem.AddHs(molecule)
+    if all_chem.EmbedMolecule(molecule, randomSeed=seed) != 0:
+        raise DataError(f"rdkit found no 3-D geometry for {text!r}; give a structure instead")
+    all_chem.MMFFOptimizeMolecule(molecule, maxIters=2000)
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    atoms = Atoms(numbers=numbers, positions=molecule.GetConformer().GetPositions())
+    atoms.info["charge"] = int(chem.GetFormalCharge(molecule))
+    return atoms

@@ -1,0 +1,159 @@
+"""`zoo.datasets.open`: a file, or a data set that ships with the package, by name."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from os import PathLike, fspath
+from os.path import isdir, isfile
+from pathlib import Path
+from typing import Any
+
+from zoo import share
+from zoo._files import read_yaml
+from zoo.datasets import _readers
+from zoo.datasets.dataset import AtomsDataset
+from zoo.errors import ConfigError, DataError, IntegrityError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What `datasets/<name>.yaml` says about a data file beside it."""
+
+    title: str
+    file: str
+    sha256: str
+    level_of_theory: str
+    units: dict[str, str]
+    source: str = ""
+    licence: str = ""
+    citation: str = ""
+    frames: int | None = None
+    elements: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, str | None] = field(default_factory=dict)
+    splits: dict[str, Any] | None = None
+    generation: dict[str, Any] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)
+
+
+def open(
+    path: str | PathLike[str],
+    *,
+    keys: Mapping[str, str | None] | None = None,
+    units: Mapping[str, str] | None = None,
+    splits: Mapping[str, Any] | None = None,
+) -> AtomsDataset:
+    """Opens a data set of structures with labels.
+
+    Args:
+        path: a file that ASE reads (extxyz, traj, db, ...), an .npz with the arrays of MD17
+            (`z,R,E,F`) or rMD17 (`nuclear_charges,coords,energies,forces`) or of our own layout
+            (`zoo.datasets.save_npz`), a description (.yaml, as `zoo data generate` writes it), or
+            the name of a set that ships with the package ("gfn2-md10", "pbe-ethanol").
+        keys: label -> the file's name for it, such as {"energy": "REF_energy"}; None as a name
+            leaves a label out. Labels: energy, forces, stress, dipole, polarizability; also
+            charge and spin; in an .npz also numbers, positions, cell and pbc. What isn't
+            mentioned is looked for as `REF_<label>`, then `<label>`.
+        units: {"energy": "kcal/mol", "length": "angstrom"} (forces are energy/length). Needed for
+            the .npz layouts of MD17 and rMD17; ASE's formats are in eV and Å unless said
+            otherwise.
+        splits: a description of the splits (`zoo.datasets._splits.make`): kind "random", "group",
+            "time" or "assigned". Shipped sets have their own, which this replaces.
+
+    Returns:
+        The data set, in eV and Å.
+
+    Raises:
+        DataError: if there is no such file or set, it can't be read, or a label that was asked
+            for is missing.
+        UnitsRequiredError: without `units` where the format has none.
+        UnsafeFileError: for a pickle.
+        IntegrityError: for a described file that was changed.
+        ConfigError: for ill-formed `keys`, `units` or `splits`.
+    """
+    for name, value in {"keys": keys, "units": units, "splits": splits}.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigError(f"{name} must map names to values, not {value!r}")
+    place = Path(fspath(path)).expanduser()
+    if isdir(place):
+        raise DataError(f"{place} is a folder; name a file in it")
+    if not isfile(place):  # unlike Path.is_file, false for names that can't be files
+        place = _shipped(path)
+    if place.suffix in (".yaml", ".yml"):
+        return _open_described(place, keys, units, splits)
+    frames, metadata = _readers.read(place, keys, units)
+    return AtomsDataset(frames, splits=splits, metadata=metadata, source=str(path))
+
+
+def shipped() -> list[str]:
+    """Names of the data sets that ship with the package."""
+    return sorted(path.stem for path in share.folder("datasets").glob("*.yaml"))
+
+
+def describe(path: Path) -> Description:
+    """Reads a description.
+
+    Raises:
+        ConfigError: for an unknown or missing key.
+    """
+    entries = read_yaml(path)
+    allowed = {entry.name for entry in fields(Description)}
+    for key in entries:
+        if key not in allowed:
+            raise ConfigError(f"{path}: unknown key {key!r}: {nearest(str(key), allowed)}")
+    missing = {"title", "file", "sha256", "level_of_theory", "units"} - set(entries)
+    if missing:
+        raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}")
+    for key in ("units", "elements", "keys", "splits", "generation"):
+        if not isinstance(entries.get(key, {}), dict):
+            raise ConfigError(f"{path}: {key} must be a mapping (key: value)")
+    if Path(str(entries["file"])).name != entries["file"]:
+        raise ConfigError(f"{path}: file must be a name in the same folder: {entries['file']!r}")
+    return Description(**entries)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        DataError: if it can't be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+
+
+def _shipped(name: str | PathLike[str]) -> Path:
+    if fspath(name) in shipped():
+        return share.folder("datasets") / f"{fspath(name)}.yaml"
+    raise DataError(
+        f"there is no file {fspath(name)!r}, nor a shipped data set of that name: "
+        f"{nearest(Path(fspath(name)).name, shipped())}"
+    )
+
+
+def _open_described(
+    path: Path,
+    keys: Mapping[str, str | None] | None,
+    units: Mapping[str, str] | None,
+    splits: Mapping[str, Any] | None,
+) -> AtomsDataset:
+    about = describe(path)
+    if units is not None:
+        raise ConfigError(f"{path} says the units of its file ({about.units}); leave out units=")
+    data = path.parent / about.file
+    digest = file_sha256(data)
+    if digest != about.sha256:
+        raise IntegrityError(
+            f"{data} has sha256 {digest}, but {path.name} says {about.sha256}: it was changed; "
+            "restore it, or open the data file itself by its path"
+        )
+    frames, metadata = _readers.read(data, {**about.keys, **(keys or {})}, about.units)
+    described = {entry.name: getattr(about, entry.name) for entry in fields(about)}
+    return AtomsDataset(
+        frames,
+        splits=about.splits if splits is None else splits,
+        metadata=metadata | {key: value for key, value in described.items() if value},
+        source=path.stem,
+    )

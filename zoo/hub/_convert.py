@@ -1,0 +1,95 @@
+"""Weights of other packages, turned into models of ours."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import units as ase_units
+from torch import Tensor, nn
+
+from zoo import registry
+from zoo._files import read_yaml
+from zoo.errors import CapabilityError, ConfigError, UnknownNameError, nearest
+from zoo.hub.weights import load_strict, read_foreign
+from zoo.models._atomistic import AtomisticModel
+
+_ENERGY = {
+    "ev": 1.0,
+    "mev": 1e-3,
+    "kcal/mol": ase_units.kcal / ase_units.mol,
+    "kj/mol": ase_units.kJ / ase_units.mol,
+    "hartree": ase_units.Hartree,
+    "ry": ase_units.Rydberg,
+}
+_LENGTH = ("angstrom", "å", "a")
+
+
+def convert(
+    architecture: str,
+    weights: str | Path | Mapping[str, Tensor],
+    config: str | Path | Mapping[str, Any],
+    *,
+    source: str,
+    units: Mapping[str, str] | None = None,
+) -> AtomisticModel:
+    """A model of ours with the weights of another implementation.
+
+    Args:
+        architecture: name or alias of the architecture.
+        weights: the other package's state dict, or its file (.safetensors, or what torch.save
+            wrote; it is read without executing anything in it).
+        config: the other package's configuration, or its YAML or JSON file.
+        source: which package, such as "torchmd-net".
+        units: of the other model's energies, {"energy": "kcal/mol"}: they are turned into eV.
+            None keeps its numbers as they are. Lengths must be in Å.
+
+    Returns:
+        The model in evaluation mode, in the precision of the weights.
+
+    Raises:
+        UnknownModelError: for an unknown architecture.
+        UnknownNameError: for a source that the architecture has no converter for.
+        ConfigError: for unknown units.
+        UnsafeFileError: for a file that can't be read without running code.
+        StateMismatchError: for weights that do not fit.
+    """
+    spec, _ = registry.resolve(architecture)
+    converters = getattr(registry.module_of(spec), "CONVERTERS", {})
+    if source not in converters:
+        raise UnknownNameError(
+            f"{spec.name} can't be converted from {source!r}: {nearest(source, converters)}"
+        )
+    factor = _energy_factor(units)
+    state = read_foreign(Path(weights)) if isinstance(weights, (str, Path)) else dict(weights)
+    options = read_yaml(Path(config)) if isinstance(config, (str, Path)) else dict(config)
+    arguments, ours = converters[source](state, options)
+    with torch.random.fork_rng(devices=[]):  # initial values are overwritten at once
+        model: Any = registry.get_class(spec)(**arguments)
+    load_strict(model, ours, where=f"weights from {source}")
+    if factor != 1.0:
+        _rescale(model, factor)
+    converted: AtomisticModel = model.eval()
+    return converted
+
+
+def _energy_factor(units: Mapping[str, str] | None) -> float:
+    """The other package's energy unit in eV."""
+    if units is None:
+        return 1.0
+    for quantity, unit in units.items():
+        known: Any = {"energy": _ENERGY, "length": _LENGTH}.get(quantity)
+        if known is None:
+            raise ConfigError(f"units: unknown quantity {quantity!r}; known: energy, length")
+        if unit.lower() not in known:
+            raise ConfigError(f"units: unknown {quantity} unit {unit!r}: {nearest(unit, known)}")
+    return _ENERGY[units.get("energy", "eV").lower()]
+
+
+@torch.no_grad()
+def _rescale(model: AtomisticModel, factor: float) -> None:
+    scale = getattr(model, "energy_scale", None)
+    if not isinstance(scale, nn.Module):
+        raise CapabilityError(f"{type(model).__name__} has no energy to convert; leave units= out")
+    for buffer in scale.buffers():
+        buffer.mul_(factor)

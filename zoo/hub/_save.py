@@ -1,0 +1,227 @@
+"""Saving a model with everything needed to load, judge and cite it."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from ase import Atoms
+from ase.data import chemical_symbols
+from torch import nn
+
+import zoo
+from zoo import _card, _catalog, registry
+from zoo._files import write_atomic
+from zoo.errors import ConfigError, ManifestError, StateMismatchError
+from zoo.hub import golden, weights
+from zoo.hub._versions import conventions, current
+from zoo.hub.manifest import Manifest, build, read
+from zoo.registry import Spec
+
+_UNITS = {
+    "energy": "eV",
+    "forces": "eV/Angstrom",
+    "stress": "eV/Angstrom^3",
+    "virial": "eV",
+    "dipole": "e Angstrom",
+    "polarizability": "Angstrom^3",
+}
+#: files that `save` writes, under the names they have on the way as well
+_STORED = re.compile(
+    r"(model|golden)(-[0-9a-f]{12})?\.safetensors"
+    r"|\.((model|golden)(-[0-9a-f]{12})?\.safetensors|manifest\.yaml|card\.md)\.[0-9a-f]{32}\.tmp"
+)
+#: fields that follow from the model and its files
+OURS = ("architecture", "config", "files", "golden", "schema_version", "source", "spec_version")
+
+
+def save(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    name: str,
+    golden_inputs: Sequence[Atoms] | None = None,
+    **fields: Any,
+) -> Path:
+    """Writes a model's weights, manifest and card into a folder that `load` takes.
+
+    The manifest is written last and in one step, under which name it points to files that are
+    complete by then: after a kill at any moment the folder holds the previous model or this one.
+
+    Args:
+        model: of a registered architecture.
+        folder: made if missing; a model saved there before is replaced.
+        name: `<architecture>-<size>.<dataset>.r<k>`; see `derive_name`.
+        golden_inputs: a few structures; their outputs are stored, for `load(check=True)`.
+        **fields: more fields of the manifest, as plain values (see `zoo.hub.Manifest`):
+            `inputs`, `outputs`, `training`, `metrics`, `limits`, `license`, `citation`,
+            `derived_from`, `certificate`, `urls`. Inputs and outputs are completed from the
+            model; the licence is that of the weights it came from, unless given.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: if the model's class is not the registered one.
+        ManifestError: for a name or field that does not follow the schema.
+        StateMismatchError: if a weight is not finite.
+        GoldenMismatchError: if a golden output is not finite.
+        OutputError: if the folder can't be written.
+    """
+    folder = Path(folder)
+    spec = _spec_of(model)
+    for key in fields:
+        if key in OURS:
+            raise ConfigError(f"save() finds out {key!r} by itself; leave it out")
+    _require_finite(model)
+    taken = _taken(folder)
+    blobs = {"weights": weights.dump(model.state_dict(), {"name": name})}
+    if golden_inputs:
+        blobs["golden"] = weights.dump(golden.record(model, golden_inputs), {"name": name})
+    stems = {"weights": "model", "golden": "golden"}
+    contents = {_free_name(stems[role], data, taken): data for role, data in blobs.items()}
+    files = [
+        {"path": path, "sha256": _sha256(data), "bytes": len(data), "role": role}
+        for role, (path, data) in zip(blobs, contents.items(), strict=True)
+    ]
+    manifest = build(_fields(model, spec, name, files, fields), where=f"the manifest of {name!r}")
+    for path, data in contents.items():
+        write_atomic(folder / path, data)
+    write_atomic(folder / _catalog.MANIFEST, manifest.to_yaml())
+    write_atomic(
+        folder / _catalog.CARD, _card.checkpoint(manifest.to_dict(), place=folder.as_posix())
+    )
+    _sweep(folder, keep=set(contents))
+    return folder
+
+
+def _sweep(folder: Path, *, keep: set[str]) -> None:
+    """Removes weights of earlier saves, and what killed ones left."""
+    for path in folder.iterdir():
+        if _STORED.fullmatch(path.name) and path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def _spec_of(model: nn.Module) -> Spec:
+    name = getattr(model, "architecture", None)
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"{type(model).__name__} is not registered; decorate the class with @zoo.register(...)"
+        )
+    spec, _ = registry.resolve(name)
+    if registry.get_class(spec) is not type(model):
+        raise ConfigError(
+            f"{type(model).__name__} inherits the name {name!r} but is another class; loading "
+            "would build the wrong one. Register it under a name of its own"
+        )
+    return spec
+
+
+def _require_finite(model: nn.Module) -> None:
+    bad = [
+        name
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+    ]
+    if bad:
+        raise StateMismatchError(
+            f"{len(bad)} tensors hold NaN or infinity and were not saved: {', '.join(bad[:10])}; "
+            "training diverged: use an earlier checkpoint or a smaller learning rate"
+        )
+
+
+def _taken(folder: Path) -> set[str]:
+    """The files that an earlier manifest in the folder points to."""
+    path = folder / _catalog.MANIFEST
+    if not path.is_file():
+        return set()
+    try:
+        return {item.path for item in read(path).files}
+    except ManifestError:  # not ours, or damaged: it is about to be replaced
+        return set()
+
+
+def _free_name(stem: str, data: bytes, taken: set[str]) -> str:
+    """A file name that replaces nothing the earlier manifest points to."""
+    plain = f"{stem}.safetensors"
+    return plain if plain not in taken else f"{stem}-{_sha256(data)[:12]}.safetensors"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _fields(
+    model: nn.Module,
+    spec: Spec,
+    name: str,
+    files: list[dict[str, Any]],
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    parent = getattr(model, "manifest", None)
+    inherited = parent.license.model_dump() if isinstance(parent, Manifest) else None
+    values: dict[str, Any] = {
+        "schema_version": 1,
+        "name": name,
+        "architecture": spec.name,
+        "spec_version": current(spec),
+        "config": _config(model),
+        "conventions": conventions(spec),
+        "files": files,
+        "license": inherited or {"weights": "not stated"},
+    }
+    if len(files) > 1:
+        values["golden"] = {"file": files[1]["path"]}
+    values |= {key: plain(value) for key, value in given.items()}
+    values["inputs"] = _inputs(model, spec) | (values.get("inputs") or {})
+    values["outputs"] = _outputs(model, spec, values.get("outputs") or {})
+    if values.get("training") is not None:
+        made_with = {"version": zoo.__version__, "torch": torch.__version__}
+        values["training"] = made_with | values["training"]
+    return values
+
+
+def _config(model: nn.Module) -> dict[str, Any]:
+    config = dict(getattr(model, "hparams", {}))
+    for key, value in config.items():
+        try:
+            yaml.safe_dump(value)
+        except yaml.YAMLError:
+            raise ConfigError(
+                f"the argument {key!r} is a {type(value).__name__}, which a manifest can't hold; "
+                "hyper-parameters must be numbers, words, and lists or mappings of them"
+            ) from None
+    return config
+
+
+def _inputs(model: nn.Module, spec: Spec) -> dict[str, Any]:
+    seen = getattr(model, "trained_elements", None) or {}
+    elements = {chemical_symbols[z]: int(count) for z, count in sorted(seen.items())}
+    return {"domain": spec.domain, "elements": elements}
+
+
+def _outputs(model: nn.Module, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in getattr(model, "outputs", ()):
+        values[name] = {"unit": _UNITS.get(name, "1")}
+        if name in ("forces", "stress", "virial"):
+            values[name]["conservative"] = spec.conservative
+    for name, more in given.items():
+        values[name] = values.get(name, {}) | more
+    return values
+
+
+def plain(value: Any) -> Any:
+    """Plain values: numpy and torch scalars, tuples, paths and models of the schema dissolved."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value

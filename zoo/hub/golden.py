@@ -1,0 +1,169 @@
+"""Golden outputs: a few inputs stored with the weights, and what the model must answer.
+
+They are computed in float64 when weights are saved, and re-run wherever somebody wants to know
+that this machine, with these versions of everything, reproduces the published model.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor, nn
+
+from zoo.errors import CapabilityError, GoldenMismatchError
+from zoo.hub.manifest import Golden
+
+_INPUT, _OUTPUT = "input.", "output."
+
+
+@dataclass(frozen=True)
+class GoldenResult:
+    """How far one output lies from its golden value.
+
+    Attributes:
+        output: its name.
+        error: largest deviation, relative to the output's scale: its largest golden value, but
+            1 eV per atom for energies, whose reference part says nothing about the model.
+        tolerance: the bound in this precision.
+    """
+
+    output: str
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the deviation is within the bound; a NaN is not."""
+        return self.error <= self.tolerance
+
+
+def record(model: nn.Module, structures: Sequence[Atoms]) -> dict[str, Tensor]:
+    """Inputs and float64 outputs to store with a model's weights.
+
+    Args:
+        model: takes a list of structures and returns named tensors; it is left as it is.
+        structures: the inputs.
+
+    Returns:
+        Tensors by name, `input.*` and `output.*`.
+
+    Raises:
+        GoldenMismatchError: if an output is not finite.
+    """
+    tensors = {f"{_INPUT}{name}": value for name, value in encode(structures).items()}
+    double = copy.deepcopy(model).double().eval()
+    for name, value in double(list(structures)).items():
+        if not bool(torch.isfinite(value).all()):
+            raise GoldenMismatchError(
+                f"the output {name!r} is not finite on the golden structures; the weights are "
+                "broken (training diverged?) and were not saved"
+            )
+        tensors[_OUTPUT + name] = value.detach().double().cpu()
+    return tensors
+
+
+def compare(model: nn.Module, tensors: Mapping[str, Tensor], golden: Golden) -> list[GoldenResult]:
+    """Re-runs golden inputs.
+
+    Args:
+        model: as loaded, in float32 or float64.
+        tensors: from `record`.
+        golden: the bounds.
+
+    Returns:
+        One result per stored output.
+
+    Raises:
+        CapabilityError: for a model in another precision, for which no bound exists.
+    """
+    dtype = next(model.parameters()).dtype
+    bounds = {torch.float32: golden.rtol.float32, torch.float64: golden.rtol.float64}
+    if dtype not in bounds:
+        raise CapabilityError(
+            f"golden outputs have no bound in {dtype}; load in float32 or float64"
+        )
+    structures = decode(tensors)
+    training = model.training
+    try:
+        found = model.eval()(structures)
+    finally:
+        model.train(training)
+    results = []
+    for key, expected in tensors.items():
+        if not key.startswith(_OUTPUT):
+            continue
+        name = key.removeprefix(_OUTPUT)
+        error = _deviation(name, found.get(name), expected, structures)
+        results.append(GoldenResult(name, error, bounds[dtype]))
+    return results
+
+
+def check(model: nn.Module, tensors: Mapping[str, Tensor], golden: Golden, *, name: str) -> None:
+    """Refuses a model that does not reproduce its golden outputs.
+
+    Raises:
+        GoldenMismatchError: names the outputs and how far off they are.
+    """
+    failed = [result for result in compare(model, tensors, golden) if not result.passed]
+    if failed:
+        words = ", ".join(
+            f"{r.output} by {r.error:.3g} (allowed {r.tolerance:.3g})" for r in failed
+        )
+        raise GoldenMismatchError(
+            f"{name} does not reproduce its golden outputs on this machine: {words}, relative to "
+            "their scale. Do not use it; run zoo doctor and report its output"
+        )
+
+
+def _deviation(
+    name: str, found: Tensor | None, expected: Tensor, structures: Sequence[Atoms]
+) -> float:
+    if found is None or found.shape != expected.shape:
+        return float("inf")
+    difference = (found.detach().cpu().double() - expected).abs()
+    if name == "energy":
+        atoms = torch.tensor([len(item) for item in structures], dtype=torch.float64)
+        return float((difference / atoms).max())
+    scale = float(expected.abs().max()) if expected.numel() else 0.0
+    return float(difference.max()) / max(scale, 1e-12) if expected.numel() else 0.0
+
+
+def encode(structures: Sequence[Atoms]) -> dict[str, Tensor]:
+    """Structures as tensors: atoms one after the other, `counts` of them per structure."""
+    arrays: dict[str, Any] = {
+        "counts": np.array([len(item) for item in structures], dtype=np.int64),
+        "atomic_numbers": np.concatenate([item.numbers for item in structures]).astype(np.int64),
+        "pos": np.concatenate([item.positions for item in structures]),
+        "cell": np.stack([item.cell.array for item in structures]),
+        "pbc": np.stack([item.pbc for item in structures]),
+        "charge": np.array([float(item.info.get("charge", 0.0)) for item in structures]),
+        "spin": np.array([float(item.info.get("spin", 0.0)) for item in structures]),
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+def decode(tensors: Mapping[str, Tensor]) -> list[Atoms]:
+    """The structures in a golden file's tensors."""
+    field = {
+        key.removeprefix(_INPUT): value.numpy()
+        for key, value in tensors.items()
+        if key.startswith(_INPUT)
+    }
+    ends = np.cumsum(field["counts"])
+    structures = []
+    for index, (count, end) in enumerate(zip(field["counts"], ends, strict=True)):
+        atoms = Atoms(
+            numbers=field["atomic_numbers"][end - count : end],
+            positions=field["pos"][end - count : end],
+            cell=field["cell"][index],
+            pbc=field["pbc"][index],
+        )
+        for name in ("charge", "spin"):  # zero is what stands for "not stated"
+            if field[name][index] != 0:
+                atoms.info[name] = float(field[name][index])
+        structures.append(atoms)
+    return structures

@@ -1,0 +1,185 @@
+"""Tensors in files: safetensors only, read from bytes whose digest was checked.
+
+Pickles (what torch.save writes) can run code when they are read. Published weights are never
+read from one; weights of other packages are, on conversion, by torch's restricted reader, which
+builds tensors and plain containers and refuses everything else.
+"""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import IntegrityError, StateMismatchError, UnsafeFileError
+from zoo.hub.manifest import File
+
+HEADER_LIMIT = 100_000_000
+_MAGIC = {
+    b"PK\x03\x04": "a zip archive, as torch.save writes (it holds a pickle)",
+    b"\x80\x02": "a pickle",
+    b"\x80\x03": "a pickle",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a numpy file",
+}
+_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".model", ".tar")
+
+
+def read_verified(path: Path, expected: File) -> bytes:
+    """The bytes of a file, checked against the manifest before anything interprets them.
+
+    Raises:
+        IntegrityError: for another size or digest.
+        UnsafeFileError: for a suffix that stands for pickles.
+    """
+    refuse_suffix(path)
+    size = path.stat().st_size
+    if size != expected.bytes:
+        raise IntegrityError(
+            f"{path} has {size} bytes, its manifest says {expected.bytes}; "
+            "the file was cut short or replaced: save or fetch it again"
+        )
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected.sha256:
+        raise IntegrityError(
+            f"{path} has sha256 {found}, its manifest says {expected.sha256}; "
+            "the file was damaged or replaced: save or fetch it again"
+        )
+    return data
+
+
+def refuse_suffix(path: Path) -> None:
+    """Refuses file names that stand for pickles.
+
+    Raises:
+        UnsafeFileError: names the suffix.
+    """
+    if path.suffix.lower() in _SUFFIXES:
+        raise UnsafeFileError(
+            f"{path}: {path.suffix} files can run code when they are read; weights are "
+            ".safetensors files. zoo convert reads other packages' weights without running them"
+        )
+
+
+def parse(data: bytes, *, where: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Args:
+        data: its bytes.
+        where: its name, for messages.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        UnsafeFileError: for a pickle or another format, or a malformed or oversized header.
+    """
+    for magic, words in _MAGIC.items():
+        if data.startswith(magic):
+            raise UnsafeFileError(f"{where} is {words}, not a safetensors file; it was not read")
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(HEADER_LIMIT, len(data) - 8):
+        raise UnsafeFileError(
+            f"{where} is no safetensors file: its header claims {length} bytes of {len(data)} "
+            f"(at most {HEADER_LIMIT} are allowed)"
+        )
+    try:
+        return safetensors.torch.load(data)
+    except (safetensors.SafetensorError, ValueError, KeyError) as problem:
+        raise UnsafeFileError(f"{where} is no valid safetensors file: {problem}") from problem
+
+
+def dump(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a safetensors file; each tensor is copied to the CPU as it is."""
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    return safetensors.torch.save(plain, dict(metadata or {}))
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The metadata in the header of a safetensors file that `parse` accepted."""
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    return dict(header.get("__metadata__") or {})
+
+
+def load_strict(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+    """Copies weights into a model, in the precision in which they are stored.
+
+    Buffers that the model keeps in float64 stay so; everything else takes the precision of the
+    stored parameters.
+
+    Args:
+        model: of the architecture and configuration that the weights belong to.
+        state: tensors by name.
+        where: the weights' name, for messages.
+
+    Raises:
+        StateMismatchError: for missing, unexpected or differently shaped tensors.
+    """
+    wanted = model.state_dict()
+    missing = [name for name in wanted if name not in state]
+    extra = [name for name in state if name not in wanted]
+    shapes = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    problems = [
+        f"{len(names)} {words}: {', '.join(names[:10])}" + (", ..." if len(names) > 10 else "")
+        for names, words in (
+            (missing, "missing"),
+            (extra, "unexpected"),
+            (shapes, "of another shape"),
+        )
+        if names
+    ]
+    if problems:
+        raise StateMismatchError(
+            f"{where}: the weights do not fit {type(model).__name__} as configured "
+            f"({'; '.join(problems)}). They belong to another configuration or release"
+        )
+    stored = {
+        state[name].dtype for name, p in model.named_parameters() if p.dtype.is_floating_point
+    }
+    if stored:
+        model.to(max(stored, key=lambda dtype: torch.finfo(dtype).bits))
+    model.load_state_dict(dict(state))
+
+
+def read_foreign(path: Path) -> dict[str, Tensor]:
+    """The tensors of another package's file: safetensors, or what torch.save wrote.
+
+    The latter is read by torch's restricted unpickler, which executes nothing. A training
+    checkpoint is searched for its `state_dict` or `model`.
+
+    Raises:
+        UnsafeFileError: if it holds more than tensors and plain containers.
+        StateMismatchError: if no state dict is in it.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(6)
+    if not any(head.startswith(magic) for magic in _MAGIC) and path.suffix not in _SUFFIXES:
+        return parse(path.read_bytes(), where=str(path))
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as problem:
+        raise UnsafeFileError(
+            f"{path} can't be read without running code in it: {str(problem).splitlines()[0]}. "
+            "In the package that wrote it, save the state dict as .safetensors and give that"
+        ) from problem
+    for key in ("state_dict", "model"):
+        if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
+            value = value[key]
+    if not isinstance(value, Mapping) or not all(isinstance(v, Tensor) for v in value.values()):
+        raise StateMismatchError(f"{path} holds no state dict (names mapped to tensors)")
+    return {str(name): tensor for name, tensor in value.items()}

@@ -1,0 +1,1 @@
+"""Modules shared by the architectures, one sub-package per geometry."""

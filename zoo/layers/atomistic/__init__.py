@@ -1,0 +1,15 @@
+"""What every architecture on atoms shares: features, heads, reference energies."""
+
+from zoo.layers.atomistic._features import AtomFeatures, AtomGraph
+from zoo.layers.atomistic._heads import HEADS, DipoleHead, EnergyHead, PolarizabilityHead
+from zoo.layers.atomistic._reference import EnergyScale
+
+__all__ = [
+    "HEADS",
+    "AtomFeatures",
+    "AtomGraph",
+    "DipoleHead",
+    "EnergyHead",
+    "EnergyScale",
+    "PolarizabilityHead",
+]

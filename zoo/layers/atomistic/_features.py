@@ -1,0 +1,36 @@
+"""What goes into an architecture on atoms and what comes out, before the heads."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass
+class AtomGraph:
+    """A batch of structures with its neighbours, ready for an architecture.
+
+    Each pair of neighbours stands once; `vectors` point from the pair's target (row 1 of `pairs`)
+    to its source (row 0). Full edge lists are the pairs and their reversals.
+    """
+
+    atomic_numbers: Int[Tensor, " atoms"]
+    pairs: Int[Tensor, "2 pairs"]
+    vectors: Float[Tensor, "pairs 3"]
+    distances: Float[Tensor, " pairs"]
+    batch: Int[Tensor, " atoms"]
+    charge: Float[Tensor, " graphs"]
+    spin: Float[Tensor, " graphs"]
+    num_graphs: int
+
+
+@dataclass
+class AtomFeatures:
+    """Equivariant features of atoms: scalars, polar vectors, symmetric traceless tensors.
+
+    `tensors` are in the orthonormal components of `zoo.functional.cartesian`.
+    """
+
+    scalars: Float[Tensor, "atoms features"]
+    vectors: Float[Tensor, "3 atoms channels"] | None = None
+    tensors: Float[Tensor, "5 atoms channels"] | None = None

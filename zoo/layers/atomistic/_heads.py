@@ -1,0 +1,117 @@
+"""Heads: from equivariant features of atoms to properties of structures.
+
+Dipole and polarizability follow PaiNN (Schuett, Unke, Gastegger, arXiv:2102.03150, eqs. 9-10) in
+spirit: atomic charges and polarizabilities from scalars, anisotropic parts from the vectors and
+tensors of the architecture.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from ase.data import atomic_masses
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zoo.errors import ConfigError
+from zoo.functional import scatter_mean, scatter_sum, to_matrix
+from zoo.layers.atomistic._features import AtomFeatures, AtomGraph
+from zoo.layers.constants import ConstantModule
+
+
+def _perceptron(channels: int, out: int) -> nn.Sequential:
+    half = max(channels // 2, 1)
+    layers = nn.Linear(channels, half), nn.Linear(half, out)
+    for layer in layers:
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(layers[0], nn.SiLU(), layers[1])
+
+
+class EnergyHead(nn.Module):
+    """A scalar per atom: Linear, SiLU, Linear.
+
+    Args:
+        features: scalars per atom.
+        channels: vector and tensor channels (unused).
+    """
+
+    def __init__(self, features: int, channels: int) -> None:
+        super().__init__()
+        self.network = _perceptron(features, 1)
+
+    def forward(self, x: AtomFeatures) -> Float[Tensor, " atoms"]:
+        """Atomic energies before scale and references."""
+        energies: Tensor = self.network(x.scalars)
+        return energies.squeeze(-1)
+
+
+class DipoleHead(ConstantModule):
+    """Dipole moment about the centre of mass, sum_i q_i (r_i - R) + mu_i (e Å).
+
+    The atomic charges q_i are shifted so that they add up to the total charge; mu_i is a gated
+    sum of the atom's vectors.
+
+    Args:
+        features: scalars per atom.
+        channels: vector channels.
+    """
+
+    masses: Tensor
+
+    def __init__(self, features: int, channels: int) -> None:
+        super().__init__()
+        self.network = _perceptron(features, 1 + channels)
+        self.register_constant("masses", lambda: torch.as_tensor(atomic_masses).double())
+
+    def forward(
+        self, x: AtomFeatures, graph: AtomGraph, pos: Float[Tensor, "atoms 3"]
+    ) -> Float[Tensor, "graphs 3"]:
+        """Dipole moments (e Å)."""
+        if x.vectors is None:
+            raise ConfigError("a dipole head needs an architecture with vector features")
+        out = self.network(x.scalars)
+        charges, gates = out[:, 0], out[:, 1:]
+        size, batch = graph.num_graphs, graph.batch
+        total = scatter_mean(charges, batch, size)
+        atoms = torch.bincount(batch, minlength=size).clamp(min=1).to(charges.dtype)
+        charges = charges - (total - graph.charge / atoms)[batch]
+        mass = self.masses[graph.atomic_numbers]
+        centre = scatter_sum(mass[:, None] * pos, batch, size)
+        centre = centre / scatter_sum(mass, batch, size).clamp(min=1e-12)[:, None]
+        local = torch.einsum("xnf,nf->nx", x.vectors, gates)
+        return scatter_sum(charges[:, None] * (pos - centre[batch]) + local, batch, size)
+
+
+class PolarizabilityHead(nn.Module):
+    """Polarizability, sum_i a_i Id + S_i (Å^3 unless the data say otherwise).
+
+    S_i is a gated sum of the atom's symmetric traceless tensors.
+
+    Args:
+        features: scalars per atom.
+        channels: tensor channels.
+    """
+
+    def __init__(self, features: int, channels: int) -> None:
+        super().__init__()
+        self.network = _perceptron(features, 1 + channels)
+
+    def forward(self, x: AtomFeatures, graph: AtomGraph) -> Float[Tensor, "graphs 3 3"]:
+        """Symmetric polarizability tensors."""
+        if x.tensors is None:
+            raise ConfigError("a polarizability head needs an architecture with tensor features")
+        out = self.network(x.scalars)
+        isotropic, gates = out[:, 0], out[:, 1:]
+        symmetric = torch.einsum("cnf,nf->cn", x.tensors, gates)
+        zeros = torch.zeros_like(symmetric[:3])
+        components = torch.cat([isotropic[None] * 3**0.5, zeros, symmetric])  # (9, atoms)
+        matrices = to_matrix(components).permute(2, 0, 1)  # (atoms, 3, 3)
+        return scatter_sum(matrices, graph.batch, graph.num_graphs)
+
+
+#: kinds of heads that a model can be built with
+HEADS: Mapping[str, type[nn.Module]] = {
+    "energy": EnergyHead,
+    "dipole": DipoleHead,
+    "polarizability": PolarizabilityHead,
+}

@@ -1,0 +1,1 @@
+"""Architectures, one file each; create them by name with `zoo.create`."""
