@@ -3,9 +3,10 @@
 import torch
 
 from zoo.functional import direction_components, from_matrix, matrix_product, to_matrix
-from zoo.functional.cartesian import GROUPS, component_table
+from zoo.functional.cartesian import SIZES, component_table
 
 DOUBLE = torch.float64
+GROUPS = [slice(0, 1), slice(1, 4), slice(4, sum(SIZES))]
 
 
 def random_matrices(count, seed=0):

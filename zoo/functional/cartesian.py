@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
-#: where the groups 1, 3 and 5 lie among the nine components
-GROUPS: tuple[slice, slice, slice] = (slice(0, 1), slice(1, 4), slice(4, 9))
+#: how many components the groups have; `x.split(SIZES)` takes nine components apart
+SIZES: tuple[int, int, int] = (1, 3, 5)
 #: the group of each component
 DEGREE: tuple[int, ...] = (0, 1, 1, 1, 2, 2, 2, 2, 2)
 

@@ -35,7 +35,7 @@ from zoo.functional import (
     pair_message,
     scatter_sum,
 )
-from zoo.functional.cartesian import DEGREE, GROUPS
+from zoo.functional.cartesian import DEGREE, SIZES
 from zoo.layers.atomistic import AtomFeatures, AtomGraph
 from zoo.layers.cartesian import ComponentLinear, MatrixProduct
 from zoo.layers.radial import ExpNormBasis
@@ -61,7 +61,7 @@ class TensorEmbedding(nn.Module):
         super().__init__()
         self.elements = nn.Embedding(max_z + 1, channels)
         self.element_pair = nn.Linear(2 * channels, channels)
-        self.radial = nn.ModuleList(nn.Linear(num_rbf, channels) for _ in GROUPS)
+        self.radial = nn.ModuleList(nn.Linear(num_rbf, channels) for _ in SIZES)
         self.norm = nn.LayerNorm(channels)
         self.gate = nn.Sequential(
             nn.Linear(channels, 2 * channels),
@@ -90,10 +90,9 @@ class TensorEmbedding(nn.Module):
         density = _density(graph, kind, len(kinds), radial, self_radial, envelope)
         x = self._from_density(density, kinds, kind)
         atoms, channels = x.shape[1:]
-        gates = self.gate(self.norm(x.square().sum(0))).reshape(atoms, 3, channels)
-        mixed = self.mix(x)
-        gated = [mixed[g] * gates[:, degree] for degree, g in enumerate(GROUPS)]
-        return torch.cat(gated)
+        gates = self.gate(self.norm(x.square().sum(0))).reshape(atoms, 3, channels).unbind(1)
+        mixed = self.mix(x).split(SIZES)
+        return torch.cat([part * gate for part, gate in zip(mixed, gates, strict=True)])
 
     def _from_density(
         self, density: Float[Tensor, "9 atoms kinds basis"], kinds: Tensor, kind: Tensor
@@ -104,14 +103,15 @@ class TensorEmbedding(nn.Module):
         pair = self.element_pair
         own = (table @ pair.weight[:, :channels].T + pair.bias)[kind]  # (atoms, channels)
         other = table @ pair.weight[:, channels:].T  # (kinds, channels)
-        total = density.sum(2)
+        total = density.sum(2)  # (9, atoms, basis)
         parts = []
-        for group, linear in zip(GROUPS, self.radial, strict=True):
+        split = zip(self.radial, density.split(SIZES), total.split(SIZES), strict=True)
+        for linear, by_kind, by_any in split:
             weight, bias = linear.get_parameter("weight"), linear.get_parameter("bias")
             w = torch.cat([weight, bias[:, None]], dim=1)  # (channels, basis)
             joint = other[:, None, :] * w.T[None]  # (kinds, basis, channels)
-            neighbours = density[group].flatten(2) @ joint.flatten(0, 1)
-            parts.append(own * (total[group] @ w.T) + neighbours)
+            neighbours = by_kind.flatten(2) @ joint.flatten(0, 1)
+            parts.append(own * (by_any @ w.T) + neighbours)
         return torch.cat(parts)
 
 
@@ -130,14 +130,19 @@ def _density(
     # vectors point from target to source; the authors' from source to target
     forward = direction_components(-graph.vectors / graph.distances[:, None])
     flip = torch.cat([forward[:, :1], -forward[:, 1:4], forward[:, 4:]], dim=1)
-    rows = torch.cat([target * kinds + kind[source], source * kinds + kind[target]])
     outer = torch.cat([forward, flip])[:, :, None] * torch.cat([basis, basis])[:, None, :]
-    summed = scatter_sum(outer.flatten(1), rows, atoms * kinds)
-    density = summed.reshape(atoms, kinds, 9, -1).permute(2, 0, 1, 3)
-    alone = torch.cat([self_radial, self_radial.new_ones(1)]) * 3.0**0.5  # |Id| = sqrt(3)
-    own = torch.zeros_like(density)
-    own[0, torch.arange(atoms, device=kind.device), kind] = alone
-    return density + own
+    # an atom counts among its own neighbours, at distance zero: sqrt(3) = |Id|, no direction
+    alone = torch.cat([self_radial, self_radial.new_ones(1)]) * 3.0**0.5
+    alone = nn.functional.pad(alone, (0, 8 * len(alone))).expand(atoms, -1)
+    rows = torch.cat(
+        [
+            target * kinds + kind[source],
+            source * kinds + kind[target],
+            torch.arange(atoms, device=kind.device) * kinds + kind,
+        ]
+    )
+    summed = scatter_sum(torch.cat([outer.flatten(1), alone]), rows, atoms * kinds)
+    return summed.reshape(atoms, kinds, 9, -1).permute(2, 0, 1, 3)
 
 
 class TensorInteraction(nn.Module):
@@ -185,8 +190,9 @@ class TensorInteraction(nn.Module):
         y = self.mix_in(x)
         weight = self.radial(radial) * envelope[:, None]
         weight = weight.unflatten(1, (3, -1)).transpose(0, 1)  # (3, pairs + 1, channels)
-        own = weight[list(DEGREE), -1]  # (9, channels): the atom's message to itself
-        message = pair_message(weight[:, :-1], y, graph.pairs, DEGREE) + own[:, None] * y
+        between, own = weight.split([len(graph.distances), 1], dim=1)
+        alone = [w * part for w, part in zip(own, y.split(SIZES), strict=True)]
+        message = pair_message(between, y, graph.pairs, DEGREE) + torch.cat(alone)
         product = self.product(y, message)
         if self.group == "O(3)":
             product = product * charge
@@ -249,9 +255,10 @@ class TensorNet(AtomisticModel):
         charge = (1.0 + CHARGE_FACTOR * graph.charge)[graph.batch][:, None]
         for layer in self.layers:
             x = layer(x, graph, radial, envelope, charge)
-        norms = torch.cat([x[group].square().sum(0) for group in GROUPS], dim=-1)
+        parts = x.split(SIZES)
+        norms = torch.cat([part.square().sum(0) for part in parts], dim=-1)
         scalars = nn.functional.silu(self.readout(self.readout_norm(norms)))
-        return AtomFeatures(scalars=scalars, vectors=x[GROUPS[1]], tensors=x[GROUPS[2]])
+        return AtomFeatures(scalars=scalars, vectors=parts[1], tensors=parts[2])
 
     def embedding(self) -> nn.Embedding:
         """One row of features per atomic number."""

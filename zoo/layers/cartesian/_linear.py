@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.functional.cartesian import GROUPS
+from zoo.functional.cartesian import SIZES
 
 
 class ComponentLinear(nn.Module):
@@ -16,8 +16,9 @@ class ComponentLinear(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in GROUPS)
+        self.maps = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in SIZES)
 
     def forward(self, x: Float[Tensor, "9 atoms channels"]) -> Float[Tensor, "9 atoms channels"]:
         """Maps each group by its own matrix."""
-        return torch.cat([m(x[group]) for m, group in zip(self.maps, GROUPS, strict=True)])
+        # one split, not three slices: its backward is one concatenation
+        return torch.cat([m(part) for m, part in zip(self.maps, x.split(SIZES), strict=True)])

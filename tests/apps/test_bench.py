@@ -1,0 +1,52 @@
+"""The benchmark measures what it says; no number is judged here."""
+
+import pytest
+import torch
+
+from zoo.apps import _peers, bench
+from zoo.apps._memory import peak_memory, reset_peak
+from zoo.apps._timing import interleaved, machine, median_ratio
+from zoo.errors import MissingExtraError
+
+
+def test_contestants_take_turns():
+    order = []
+    seconds = interleaved(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=3, warmup=1
+    )
+    assert order == ["a", "b"] * 4
+    assert len(seconds["a"]) == len(seconds["b"]) == 3
+
+
+def test_ratio_is_taken_within_rounds():
+    assert median_ratio([2.0, 30.0, 4.0], [1.0, 10.0, 1.0]) == 3.0
+
+
+def test_peak_memory_sees_an_allocation():
+    before = reset_peak()
+    block = torch.ones(64 * 1024**2 // 4)  # 64 MB
+    del block
+    assert peak_memory() - before > 50
+
+
+def test_rows(monkeypatch):
+    # start-up is measured in fresh interpreters by tests/test_import.py, the step below
+    monkeypatch.setattr(bench, "_start", lambda code: {"what": code})
+    monkeypatch.setattr(bench, "_memory", lambda name, folder: {"what": "memory"})
+    rows = bench.atoms("tensornet-s", repeats=2)
+    timed = [row for row in rows if "ours" in row]
+    assert len(timed) == 5
+    assert all(row["ours"] > 0 for row in timed)
+    assert rows[-1]["threads"] == torch.get_num_threads()
+    assert rows[-1].keys() == {"what", *machine()}
+
+
+def test_memory_is_measured_in_a_process_of_its_own():
+    row = bench._memory("tensornet-s", None)
+    assert row["ours"] > 1 and row["peer"] is None
+
+
+def test_missing_peer_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(_peers, "available", lambda package, folder: False)
+    with pytest.raises(MissingExtraError, match="pip install --no-deps --target"):
+        _peers.torchmd_net(tmp_path)

@@ -1,0 +1,71 @@
+"""`zoo verify`, on our models and on users' own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., tuple[int, str, str]]
+
+OWN = '''
+from zoo.models.tensornet import TensorNet
+
+
+def build(hidden_channels=8):
+    return TensorNet(hidden_channels=hidden_channels, num_layers=1, num_rbf=8)
+
+
+class Drifting(TensorNet):
+    """Its energy depends on where the origin is."""
+
+    def __init__(self):
+        super().__init__(hidden_channels=8, num_layers=1, num_rbf=8)
+
+    def forward(self, batch, **options):
+        out = super().forward(batch, **options)
+        return out | {"energy": out["energy"] + batch.pos.sum().double()}
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "own_models.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_an_architecture_passes(cli: Cli, weights: Path, tmp_path: Path) -> None:
+    code, out, _ = cli("verify", weights, "-o", tmp_path / "out")
+    assert code == 0, out
+    assert out.splitlines()[-1].startswith("tensornet-t.test.r1: ")
+    assert "FAILED" not in out
+    stored = json.loads((tmp_path / "out" / "certificate.json").read_text())
+    assert stored["passed"] is True
+
+
+def test_a_users_own_model(cli: Cli, own: Path) -> None:
+    code, out, _ = cli(
+        "verify", "--module", "own_models:build", "--set", "hidden_channels=4", "--json"
+    )
+    assert code == 0, out
+    assert json.loads(out)["passed"] is True
+
+
+def test_a_broken_model_exits_with_three(cli: Cli, own: Path) -> None:
+    code, out, _ = cli("verify", "--module", "own_models:Drifting")
+    assert code == 3
+    assert "translation" in {line.split()[0] for line in out.splitlines() if "FAILED" in line}
+
+
+def test_wrong_usage(cli: Cli, own: Path) -> None:
+    assert cli("verify")[0] == 2
+    assert cli("verify", "tensornet", "--module", "own_models:build")[0] == 2
+    assert cli("verify", "tensornet", "--set", "a=1")[0] == 2
+    assert cli("verify", "--module", "own_models")[0] == 1
+    code, _, err = cli("verify", "--module", "own_models:bild")
+    assert code == 1
+    assert "build" in err
+    code, _, err = cli("verify", "tensornet", "--check", "rotatoin")
+    assert code == 1
+    assert "rotation" in err

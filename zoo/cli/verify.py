@@ -1,0 +1,59 @@
+"""`zoo verify`: measures the symmetries and limits that a model promises."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli import _common
+
+
+def command(
+    name: Annotated[
+        str | None, typer.Argument(help="An architecture, preset, checkpoint or saved folder.")
+    ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option(help="Your own model instead: package.module:Name or file.py:Name."),
+    ] = None,
+    arguments: Annotated[
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="Constructor arguments with --module."),
+    ] = [],  # noqa: B006  # typer reads it and hands out copies
+    checks: Annotated[
+        list[str], typer.Option("--check", help="Only this check; may be repeated.")
+    ] = [],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="Of structures and fresh weights.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for certificate.json, or a .json file."),
+    ] = None,
+    as_json: _common.Json = False,
+) -> None:
+    """Measure equivariance, gradients, limits and storage; exit code 3 if a check fails."""
+    if (name is None) is (module is None):
+        raise typer.BadParameter("give either a NAME or --module", param_hint="NAME")
+    values = _common.settings(arguments, "'--set'")
+    if values and module is None:
+        raise typer.BadParameter("goes with --module only", param_hint="'--set'")
+    if output is not None:
+        _common.check_output(output, folder=output.suffix != ".json")
+    from zoo.apps._module import load_module
+    from zoo.apps.verify import verify
+
+    subject = name if module is None else load_module(module, values)
+    assert subject is not None  # one of the two was given
+    with _common.progress("measuring", quiet=as_json) as report:
+        certificate = verify(
+            subject,
+            output=output,
+            checks=checks or None,
+            seed=seed,
+            progress=lambda result, done, total: report(done, total),
+        )
+    rows = certificate.rows()
+    counts = ", ".join(f"{count} {state}" for state, count in certificate.counts.items())
+    text = f"{_common.table(rows, list(rows[0]))}\n{certificate.name}: {counts}"
+    _common.emit(certificate.to_dict(), text, as_json=as_json)
+    if not certificate.passed:
+        raise typer.Exit(_common.CHECK_FAILED)

@@ -1,0 +1,23 @@
+"""Training and fine-tuning: recipes, the Lightning task, losses, reports."""
+
+from zoo.training.finetune import finetune as finetune
+from zoo.training.metrics import UNITS as UNITS
+from zoo.training.metrics import Evaluation as Evaluation
+from zoo.training.metrics import assess as assess
+from zoo.training.recipe import Recipe as Recipe
+from zoo.training.references import References as References
+from zoo.training.references import fit_references as fit_references
+from zoo.training.report import Report as Report
+from zoo.training.runner import train as train
+
+__all__ = [
+    "UNITS",
+    "Evaluation",
+    "Recipe",
+    "References",
+    "Report",
+    "assess",
+    "finetune",
+    "fit_references",
+    "train",
+]

@@ -1,0 +1,75 @@
+"""Exponential moving average of a model's parameters.
+
+a <- d a + (1 - d) w after each step, with d = min(decay, (1 + t) / (10 + t)) so that the random
+start is forgotten early. Buffers are not averaged: they hold constants and reference energies.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Averages the trainable parameters of one model.
+
+    Args:
+        model: whose parameters are averaged, by name.
+        decay: d of the formula above, in (0, 1).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self._live = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self._live.items()}
+        self._swapped = False
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes the current parameters into the average."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        if self.average:
+            live = [p.detach() for p in self._live.values()]
+            torch._foreach_lerp_(list(self.average.values()), live, 1.0 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchanges average and parameters; a second call restores them."""
+        for name, live in self._live.items():
+            kept = live.detach().clone()
+            live.copy_(self.average[name])
+            self.average[name].copy_(kept)
+        self._swapped = not self._swapped
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within the context, the model carries the average."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    @property
+    def swapped(self) -> bool:
+        """Whether the model now carries the average."""
+        return self._swapped
+
+    def to(self, device: torch.device) -> None:
+        """Moves the average to the model's device, where the model moved after construction."""
+        self.average = {n: t.to(device) for n, t in self.average.items()}
+
+    def state_dict(self) -> dict[str, Tensor | int | dict[str, Tensor]]:
+        """The average and the number of updates."""
+        return {"updates": self.updates, "average": dict(self.average)}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Restores what `state_dict` gave; names must agree."""
+        average = state["average"]
+        assert isinstance(average, dict) and set(average) == set(self.average)
+        self.updates = int(str(state["updates"]))
+        for name, value in average.items():
+            self.average[name].copy_(value)

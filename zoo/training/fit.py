@@ -1,0 +1,233 @@
+"""One run of the trainer: builds it from a recipe, runs it, hands back the best weights."""
+
+import logging
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from safetensors.torch import load_file
+
+from zoo.datasets import AtomsDataset
+from zoo.errors import DataError, Interrupted, OutputError, RecipeError
+from zoo.training.callbacks import (
+    BEST,
+    LAST,
+    Checkpoints,
+    Clock,
+    History,
+    Interrupts,
+    Progress,
+    Stopped,
+)
+from zoo.training.data import AtomsModule
+from zoo.training.recipe import Recipe
+from zoo.training.schedule import seconds
+from zoo.training.task import ForceFieldTask, targets
+
+DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a run went; the model now carries the best weights.
+
+    Attributes:
+        history: one row per validation.
+        best_step: optimiser step after which the validation loss was lowest.
+        best_score: that loss.
+        epochs: passes over the training frames.
+        steps: optimiser steps.
+        seconds: time in training, validation included.
+    """
+
+    history: list[dict[str, float]]
+    best_step: int
+    best_score: float
+    epochs: float
+    steps: int
+    seconds: float
+
+
+def fit(
+    model: Any,
+    recipe: Recipe,
+    train: AtomsDataset,
+    val: AtomsDataset,
+    folder: Path,
+    *,
+    logs: Path | None = None,
+    resume: bool = False,
+    progress: Report | None = None,
+    every: float = 30.0,
+) -> FitResult:
+    """Trains a model in place and leaves the weights with the lowest validation loss in it.
+
+    Args:
+        model: an atomistic model; parameters that don't require gradients stay as they are.
+        recipe: losses, optimiser, schedule, averaging, trainer.
+        train: training frames, with every label the loss names.
+        val: validation frames, likewise.
+        folder: takes `best.safetensors` and `last.ckpt`; must be writable.
+        logs: takes one numbered folder of CSV logs for each start; None writes none.
+        resume: go on from `last.ckpt` if there is one.
+        progress: takes lines of text; None writes to stderr.
+        every: seconds between writes of `last.ckpt`.
+
+    Returns:
+        How it went.
+
+    Raises:
+        DataError: a label is missing, or a split is empty.
+        OutputError: the folder can't be written.
+        RecipeError: nothing can be trained.
+        Interrupted: by Ctrl-C; the state is saved.
+    """
+    _check(model, recipe, train, val)
+    check_writable(folder)
+    options = recipe.trainer
+    dtype = DTYPES[options.precision]
+    limit = seconds(options.max_time)
+    data = AtomsModule(
+        train,
+        val,
+        batch_size=options.batch_size,
+        eval_batch_size=options.eval_batch_size,
+        dtype=dtype,
+        labels=targets(recipe.loss),
+        cutoff=getattr(model, "cutoff", None),
+        seed=options.seed,
+        passes=options.val_every,
+    )
+    model.to(dtype).train()
+    steps = data.batches.per_pass * options.max_epochs
+    task = ForceFieldTask(model, recipe, steps=steps, limit=limit)
+    clock = Clock(limit, steps)
+    task.clock = clock.seconds
+    history = History(clock, data.batches)
+    patience = options.early_stopping.patience if options.early_stopping is not None else None
+    checkpoints = Checkpoints(folder, data.batches, patience=patience, every=every)
+    interrupts = Interrupts(checkpoints)
+    callbacks = [clock, history, checkpoints, interrupts, Progress(clock, data.batches, progress)]
+    last = folder / LAST
+    with _surroundings(options.deterministic, options.seed), interrupts.listening():
+        trainer = _trainer(recipe, logs, callbacks)
+        try:
+            trainer.fit(
+                task,
+                datamodule=data,
+                ckpt_path=last if resume and last.is_file() else None,
+                weights_only=True,
+            )
+        except Stopped as error:
+            raise Interrupted(str(error)) from None
+        except SIGTERMException as error:
+            raise Interrupted(f"terminated; the state is saved in {last}") from error
+        except (KeyboardInterrupt, SystemExit) as error:
+            raise Interrupted(
+                f"interrupted; the state up to the last epoch is in {last}"
+            ) from error
+    best = folder / BEST
+    if best.is_file():
+        model.load_state_dict(load_file(best))
+    model.eval()
+    return FitResult(
+        history=history.rows,
+        best_step=checkpoints.best_step,
+        best_score=checkpoints.best,
+        epochs=trainer.global_step / data.batches.per_pass,
+        steps=trainer.global_step,
+        seconds=clock.seconds(),
+    )
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder and writes a file there, before hours are spent.
+
+    Raises:
+        OutputError: it can't.
+    """
+    probe = folder / f".probe-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"output folder {folder}: can't be written ({error.strerror}); "
+            "choose a folder that you may write to"
+        ) from error
+
+
+def _check(model: Any, recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> None:
+    """Refuses runs that would train on nothing."""
+    wanted = targets(recipe.loss)
+    if not wanted:
+        raise RecipeError("loss: no term is given; name at least one of energy, forces, stress")
+    for name, part in (("train", train), ("val", val)):
+        if len(part) == 0:
+            raise DataError(f"{part.source}: the {name} split has no frames; change data.splits")
+        missing = sorted(set(wanted) - part.labels)
+        if missing:
+            raise DataError(
+                f"{part.source}: the loss needs {', '.join(missing)} but the frames have "
+                f"{', '.join(sorted(part.labels)) or 'no labels'}; give data.keys, or leave the "
+                "term out of the loss"
+            )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise RecipeError("every parameter is frozen; nothing can be trained")
+
+
+def _trainer(recipe: Recipe, logs: Path | None, callbacks: list[Any]) -> pl.Trainer:
+    """The trainer, without anything that prints."""
+    options = recipe.trainer
+    logger: Any = False
+    if "csv" in recipe.log and logs is not None:
+        logger = CSVLogger(logs.parent, name=logs.name)
+    return pl.Trainer(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        strategy=options.strategy,
+        max_epochs=-1,  # the clock counts steps, so that a run can stop inside an epoch and go on
+        gradient_clip_val=options.clip,
+        callbacks=callbacks,
+        logger=logger,
+        log_every_n_steps=1_000_000,  # epochs are logged, steps are not
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        inference_mode=False,
+        use_distributed_sampler=False,
+        deterministic=options.deterministic,
+    )
+
+
+@contextmanager
+def _surroundings(deterministic: bool, seed: int) -> Iterator[None]:
+    """Random state, determinism, log level and warning filters, as before afterwards."""
+    quiet = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in quiet]
+    was = torch.are_deterministic_algorithms_enabled()
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        for logger in quiet:
+            logger.setLevel(logging.WARNING)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            for logger, level in zip(quiet, levels, strict=True):
+                logger.setLevel(level)
+            if deterministic:
+                torch.use_deterministic_algorithms(was)

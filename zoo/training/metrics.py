@@ -1,0 +1,185 @@
+"""Errors of a force field, in meV and meV/Å, computed by torchmetrics.
+
+`energy_mae_offset` is the mean absolute energy error after the best constant per element is taken
+off (least squares over the evaluated structures): models and labels of different levels of theory
+differ by such constants, which no energy difference within one composition depends on.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+from torch_geometric.data import Batch
+from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, Metric
+
+from zoo.datasets import AtomsDataset, collate
+from zoo.training.references import compositions
+
+Array = npt.NDArray[np.float64]
+
+UNITS = {
+    "energy_mae": "meV",
+    "energy_mae_offset": "meV",
+    "energy_mae_per_atom": "meV/atom",
+    "forces_mae": "meV/Å",
+    "forces_rmse": "meV/Å",
+    "forces_cosine": "",
+    "stress_mae": "meV/Å³",
+}
+_MILLI = 1000.0
+
+
+class ForceFieldMetrics(nn.Module):
+    """Accumulates errors over batches and processes.
+
+    Args:
+        labels: which of energy, forces, stress to compare.
+    """
+
+    def __init__(self, labels: frozenset[str]) -> None:
+        super().__init__()
+        chosen: dict[str, Metric] = {}
+        if "energy" in labels:
+            chosen |= {
+                "energy_mae": MeanAbsoluteError(),
+                "energy_mae_per_atom": MeanAbsoluteError(),
+            }
+        if "forces" in labels:
+            chosen |= {
+                "forces_mae": MeanAbsoluteError(),
+                "forces_rmse": MeanSquaredError(squared=False),
+                "forces_cosine": MeanMetric(),
+            }
+        if "stress" in labels:
+            chosen["stress_mae"] = MeanAbsoluteError()
+        self.metrics = nn.ModuleDict()
+        for name, metric in chosen.items():
+            self.metrics[name] = metric.set_dtype(torch.float64)
+
+    def update(self, out: Mapping[str, Tensor], batch: Batch) -> None:
+        """Takes one batch in: predictions in eV and Å, labels from the batch."""
+        if "energy_mae" in self.metrics:
+            error = _MILLI * (out["energy"] - batch.energy).double()
+            atoms = (batch.ptr[1:] - batch.ptr[:-1]).double()
+            self._add("energy_mae", error)
+            self._add("energy_mae_per_atom", error / atoms)
+        if "forces_mae" in self.metrics:
+            forces, target = out["forces"].double(), batch.forces.double()
+            self._add("forces_mae", _MILLI * (forces - target))
+            self._add("forces_rmse", _MILLI * (forces - target))
+            # atoms on which no force acts, by symmetry or alone, have no direction to compare
+            some = (target.norm(dim=-1) > 1e-9).double()
+            cosine = cosine_similarity(forces, target, dim=-1)
+            named(self.metrics, "forces_cosine").update(cosine, weight=some)
+        if "stress_mae" in self.metrics:
+            self._add("stress_mae", _MILLI * (out["stress"] - batch.stress).double())
+
+    def compute(self) -> dict[str, float]:
+        """The errors so far, over all processes; without those that nothing could be said of."""
+        found = {name: float(named(self.metrics, name).compute()) for name in self.metrics}
+        return {name: value for name, value in found.items() if value == value}
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        for name in self.metrics:
+            named(self.metrics, name).reset()
+
+    def _add(self, name: str, error: Tensor) -> None:
+        flat = error.reshape(-1)
+        named(self.metrics, name).update(flat, torch.zeros_like(flat))
+
+
+def named(metrics: nn.ModuleDict, name: str) -> Metric:
+    """One metric of a collection, as what it is."""
+    metric = metrics[name]
+    assert isinstance(metric, Metric)
+    return metric
+
+
+@dataclass
+class Evaluation:
+    """Predictions beside labels.
+
+    Attributes:
+        metrics: name -> error, in the units of `UNITS`.
+        numbers: atomic numbers of each structure.
+        energy: predicted and labelled energies, eV, (structures,) each; empty without labels.
+        forces: predicted and labelled force components, eV/Å, flat.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    numbers: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    energy: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
+    forces: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
+
+
+def assess(
+    model: Any,
+    dataset: AtomsDataset,
+    *,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluates a potential on labelled structures; the model's mode is left as it was.
+
+    Args:
+        model: an atomistic model.
+        dataset: frames with any of energy, forces and stress.
+        batch_size: structures at once.
+        progress: called with structures done and their number.
+
+    Returns:
+        Errors, and what parity plots need.
+    """
+    labels = frozenset(dataset.labels & {"energy", "forces", "stress"} & set(model.outputs))
+    if not all(bool(dataset[i].pbc.all()) for i in range(len(dataset))):
+        labels -= {"stress"}  # only three periodic directions have one
+    metrics = ForceFieldMetrics(labels).to(model.device)
+    result = Evaluation()
+    energies: list[Tensor] = []
+    forces: list[Tensor] = []
+    was_training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(dataset), batch_size):
+            stop = min(start + batch_size, len(dataset))
+            samples = [dataset[i] for i in range(start, stop)]
+            batch = collate(samples, model.dtype).to(model.device)
+            out = model(batch, outputs=sorted(labels))
+            metrics.update(out, batch)
+            result.numbers += [z.cpu().numpy() for z in _split(batch.atomic_numbers, batch.ptr)]
+            if "energy" in labels:
+                energies.append(torch.stack([out["energy"], batch.energy]).cpu())
+            if "forces" in labels:
+                forces.append(torch.stack([out["forces"], batch.forces]).double().cpu())
+            if progress is not None:
+                progress(stop, len(dataset))
+    finally:
+        model.train(was_training)
+    result.metrics = metrics.compute()
+    if energies:
+        predicted, target = torch.cat(energies, dim=1).numpy()
+        result.energy = (predicted, target)
+        residual = remove_offsets(result.numbers, predicted - target)
+        result.metrics["energy_mae_offset"] = _MILLI * float(np.abs(residual).mean())
+    if forces:
+        predicted, target = torch.cat(forces, dim=1).reshape(2, -1).numpy()
+        result.forces = (predicted, target)
+    return result
+
+
+def remove_offsets(numbers: list[npt.NDArray[np.int64]], error: Array) -> Array:
+    """Takes the least-squares constant per element off the energy errors, eV (structures,)."""
+    counts, _ = compositions(numbers)
+    solution, *_ = np.linalg.lstsq(counts, error, rcond=None)
+    residual: Array = error - counts @ solution
+    return residual
+
+
+def _split(values: Tensor, ptr: Tensor) -> tuple[Tensor, ...]:
+    return values.tensor_split(ptr[1:-1].cpu())

@@ -1,0 +1,204 @@
+"""What training and fine-tuning do before the first step and after the last."""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from ase.data import atomic_numbers
+
+from zoo import hub, registry
+from zoo._files import write_atomic
+from zoo.datasets import AtomsDataset
+from zoo.errors import ConfigError, DataError, OutputError, RecipeError, ZooError, nearest
+from zoo.training.callbacks import BEST, LAST
+from zoo.training.metrics import Evaluation
+from zoo.training.plots import learning_curve, parity_plot
+from zoo.training.recipe import Recipe
+from zoo.training.references import References, fit_references
+from zoo.training.report import Report, golden_structures, inputs_entry
+
+STATE, LOGS, RECIPE = "state", "logs", "recipe.yaml"
+# a resumed run may be longer, and on other hardware, but not another experiment
+_FREE = {"max_epochs", "max_time", "devices", "num_nodes", "strategy", "accelerator"}
+
+
+def open_run(
+    folder: Path, name: str, settings: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> None:
+    """Makes the output folder ready and stores all settings there.
+
+    Args:
+        folder: the output folder.
+        name: of the file with the settings.
+        settings: everything that decides the result.
+        resume: go on with what the folder holds.
+        overwrite: forget what the folder holds.
+
+    Raises:
+        OutputError: the folder holds a run already, and neither is asked for.
+        RecipeError: resuming with other settings.
+    """
+    state = folder / STATE / LAST
+    if resume and state.is_file():
+        _same_settings(folder / name, settings)
+    elif not overwrite and ((folder / "manifest.yaml").exists() or state.exists()):
+        raise OutputError(
+            f"output folder {folder}: holds a run already; choose another folder, or say "
+            "resume (go on) or overwrite (start again)"
+        )
+    else:
+        state.unlink(missing_ok=True)
+        (folder / STATE / BEST).unlink(missing_ok=True)
+    write_atomic(folder / name, yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
+
+
+def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuses to go on with another experiment."""
+    if not path.is_file():
+        return
+    before, now = yaml.safe_load(path.read_text()), copy.deepcopy(dict(settings))
+    for key in _FREE:
+        before.get("trainer", {}).pop(key, None)
+        now["trainer"].pop(key, None)
+    changed = sorted(key for key in now if now[key] != before.get(key))
+    if changed:
+        raise RecipeError(
+            f"{path}: can't resume, the settings have changed in {', '.join(changed)}; "
+            "resume with the same ones, or start again in another folder"
+        )
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def split(dataset: AtomsDataset, name: str) -> AtomsDataset:
+    """One split of a data set.
+
+    Raises:
+        DataError: it has none of that name.
+    """
+    if name not in dataset.splits:
+        raise DataError(
+            f"{dataset.source}: no split {name!r} ({nearest(name, dataset.splits)}); give splits, "
+            "such as {kind: random, fractions: {train: 0.8, val: 0.1, test: 0.1}, seed: 0}"
+        )
+    return dataset.split(name)
+
+
+def energies(dataset: AtomsDataset) -> tuple[list[Any], np.ndarray]:
+    """Atomic numbers of each structure, and the labelled energies (structures,), eV."""
+    ends = np.cumsum(dataset.counts)[:-1]
+    return np.split(dataset.numbers, ends), dataset.label("energy")
+
+
+def forces_rms(dataset: AtomsDataset) -> float:
+    """Root mean square of all force components, eV/Å; 1 where they vanish."""
+    return float(np.sqrt(np.mean(dataset.label("forces") ** 2))) or 1.0
+
+
+def set_scales(model: Any, recipe: Recipe, train: AtomsDataset) -> References | None:
+    """Sets reference energies and the scale of the output from the training frames.
+
+    Returns:
+        The fit, where one was made.
+
+    Raises:
+        RecipeError: references are given without values, or for an unknown element.
+        DataError: the scale needs forces that the frames lack.
+    """
+    fitted = None
+    options = recipe.references
+    if options.kind == "given":
+        model.set_references(_given(options.values))
+    elif options.kind == "ridge" and "energy" in train.labels:
+        fitted = fit_references(*energies(train), l2=options.l2)
+        model.set_references(fitted.values)
+    if recipe.normalise.scale == "forces_rms":
+        if "forces" not in train.labels:
+            raise DataError(
+                f"{train.source}: normalise.scale is forces_rms but the frames have no forces; "
+                "set it to none"
+            )
+        model.energy_scale.scale.fill_(forces_rms(train))
+    return fitted
+
+
+def _given(values: Mapping[str, float] | None) -> dict[int, float]:
+    if not values:
+        raise RecipeError("references: kind is given, so values must map elements to energies (eV)")
+    unknown = [symbol for symbol in values if symbol not in atomic_numbers or symbol == "X"]
+    if unknown:
+        raise RecipeError(f"references.values: no element {unknown[0]!r}")
+    return {atomic_numbers[symbol]: energy for symbol, energy in values.items()}
+
+
+def check_name(name: str, architecture: str) -> None:
+    """Refuses a checkpoint name that could not be saved, before training.
+
+    Raises:
+        ConfigError: it does not read `<architecture>-<size>.<dataset>.r<k>`.
+    """
+    from zoo.hub.manifest import NAME
+
+    if not NAME.fullmatch(name) or not name.startswith(f"{architecture}-"):
+        raise ConfigError(
+            f"the name {name!r} must read {architecture}-<size>.<dataset>.r<k>, such as "
+            f"{architecture}-s.mydata.r1"
+        )
+
+
+def build(recipe: Recipe) -> Any:
+    """Makes the model with fresh weights that depend on the seed alone.
+
+    Raises:
+        RecipeError: the architecture or an argument is unknown or ill-typed.
+    """
+    import torch
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(recipe.trainer.seed)
+        try:
+            return registry.create(recipe.model.name, **recipe.model.config)
+        except ZooError as error:
+            raise RecipeError(f"model: {error}") from error
+
+
+def publish(
+    report: Report,
+    *,
+    name: str,
+    train: AtomsDataset,
+    after: Evaluation,
+    before: Evaluation | None = None,
+    title: str,
+    **manifest: Any,
+) -> None:
+    """Writes weights, manifest, card, plots and, last, the report.
+
+    Args:
+        report: of the run; its path is the folder.
+        name: of the checkpoint.
+        train: training frames, for the manifest's inputs and the golden structures.
+        after: evaluation for the parity plot.
+        before: evaluation before training, if it means anything.
+        title: of the parity plot.
+        **manifest: further fields of the manifest.
+    """
+    folder, model = report.path, report.model
+    hub.save(
+        model,
+        folder,
+        name=name,
+        golden_inputs=golden_structures(train),
+        inputs=inputs_entry(train, model.trained_elements or {}),
+        **manifest,
+    )
+    parity_plot(folder / "parity.png", after, before, title=title)
+    learning_curve(folder / "learning_curve.png", report.history, title=name)
+    report.save()

@@ -1,0 +1,321 @@
+"""Recipes: what to train, on what, how. Data only; every name resolves through a registry.
+
+A recipe is a YAML file `recipes/<data set>/<architecture>.yaml`. Its schema is the classes below;
+each field says what it means, in which unit. Unknown or ill-typed entries are errors that name
+the file, the line, the key and the nearest right key.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from zoo import share
+from zoo.errors import RecipeError, nearest
+from zoo.training._yaml import Path_, dotted, read
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,3}:[0-5]\d:[0-5]\d$")]
+
+
+#: mappings that a tier or an override replaces rather than changes
+_WHOLE = {"splits", "keys", "units"}
+
+
+class Section(BaseModel):
+    """A part of a recipe: no unknown keys, no coercion, no later change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ModelSection(Section):
+    """Which architecture or preset, and the constructor arguments that differ from it."""
+
+    name: str
+    config: dict[str, Any] = {}
+
+
+class DataSection(Section):
+    """Arguments of `zoo.datasets.open`: a shipped set by name, or a file."""
+
+    source: str
+    keys: dict[str, str | None] | None = None
+    units: dict[str, str] | None = None
+    splits: dict[str, Any] | None = None
+
+
+class Term(Section):
+    """One term of the loss, in powers of eV and Å: `mse`, `mae`, or `huber` with its `delta`."""
+
+    kind: Literal["mse", "mae", "huber"] = "mse"
+    weight: NonNegative = 1.0
+    delta: Positive = 0.01
+
+
+class EnergyTerm(Term):
+    """The energy's term: errors per structure, or divided by the number of atoms."""
+
+    per: Literal["atom", "structure"] = "atom"
+
+
+class LossSection(Section):
+    """The terms; one that is left out is not trained on, and its label may be absent."""
+
+    energy: EnergyTerm | None = None
+    forces: Term | None = None
+    stress: Term | None = None
+
+
+class ReferencesSection(Section):
+    """Energy of each element on its own, eV: fitted by ridge regression, given, or none."""
+
+    kind: Literal["ridge", "given", "none"] = "ridge"
+    values: dict[str, float] | None = None
+    l2: NonNegative = 1e-6
+
+
+class NormaliseSection(Section):
+    """Scale of the network's raw output: the root mean square of the training forces, or 1."""
+
+    scale: Literal["forces_rms", "none"] = "forces_rms"
+
+
+class OptimizerSection(Section):
+    """Arguments of the optimiser. Vectors and scalars (biases, norms) are never decayed."""
+
+    name: Literal["adamw", "adam"] = "adamw"
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.0
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    amsgrad: bool = False
+
+
+class ScheduleSection(Section):
+    """Learning rate over time. `cosine` and `exponential` reach `final` (a fraction of `lr`) when
+    `max_epochs` or `max_time` is up, whichever comes first; `plateau` multiplies by `factor` after
+    `patience` validations without improvement, down to `final`."""
+
+    kind: Literal["constant", "cosine", "plateau", "exponential"] = "cosine"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    final: Fraction = 0.01
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    patience: Count = 10
+
+
+class EmaSection(Section):
+    """Exponential moving average of the weights: validated, and kept at the end."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+
+
+class EarlyStopping(Section):
+    """Stop after this many validations without improvement."""
+
+    patience: Count
+
+
+class TrainerSection(Section):
+    """How long, how much at once, on which processes."""
+
+    max_epochs: Count = 1000
+    max_time: Duration | None = None
+    batch_size: Count = 8
+    eval_batch_size: Count = 64
+    val_every: Count = 1
+    clip: Positive | None = 10.0
+    devices: Count = 1
+    num_nodes: Count = 1
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    precision: Literal["32-true", "64-true"] = "32-true"
+    seed: Annotated[int, Field(ge=0)] = 0
+    early_stopping: EarlyStopping | None = None
+    deterministic: bool = False
+
+
+class PublishSection(Section):
+    """What the manifest and the card say of the weights beyond what is measured."""
+
+    license: str = "Apache-2.0"
+    limits: list[str] = []
+    citation: list[str] = []
+
+
+class Recipe(Section):
+    """A whole recipe. `recipe` is the schema's version, `name` the checkpoint's."""
+
+    recipe: Literal[1]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+    status: Literal["experimental", "trained", "reproduced"] = "experimental"
+    description: str = ""
+    model: ModelSection
+    data: DataSection
+    loss: LossSection
+    references: ReferencesSection = ReferencesSection()
+    normalise: NormaliseSection = NormaliseSection()
+    optimizer: OptimizerSection = OptimizerSection()
+    schedule: ScheduleSection = ScheduleSection()
+    ema: EmaSection | None = EmaSection()
+    trainer: TrainerSection = TrainerSection()
+    publish: PublishSection = PublishSection()
+    log: list[Literal["csv"]] = ["csv"]
+    tiers: dict[Literal["smoke", "short", "full"], dict[str, Any]] = {}
+
+    def to_yaml(self) -> str:
+        """Writes the resolved recipe; reading it back gives an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def sha256(self) -> str:
+        """Digest of `to_yaml`, the identity of a resolved recipe."""
+        return hashlib.sha256(self.to_yaml().encode()).hexdigest()
+
+
+def find(ref: str | Path) -> Path:
+    """Finds a recipe by path, or a shipped one by `<data set>/<architecture>`.
+
+    Raises:
+        RecipeError: neither a file nor a shipped recipe.
+    """
+    path = Path(ref)
+    if path.is_file():
+        return path
+    name = path.as_posix().removeprefix("recipes/").removesuffix(".yaml")
+    folder = Path(str(share.folder("recipes")))
+    shipped = {p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.rglob("*.yaml")}
+    if name in shipped:
+        return shipped[name]
+    raise RecipeError(
+        f"recipe {str(ref)!r}: neither a file nor a shipped recipe; {nearest(name, shipped)}"
+    )
+
+
+def label(ref: str | Path) -> str:
+    """How a manifest names a recipe: a shipped one by its name, a file by its last part."""
+    path, folder = find(ref).resolve(), Path(str(share.folder("recipes"))).resolve()
+    shipped = path.is_relative_to(folder)
+    return path.relative_to(folder).with_suffix("").as_posix() if shipped else path.name
+
+
+def load(
+    ref: str | Path, *, tier: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Reads a recipe, applies a tier and overrides, and checks everything, unused tiers too.
+
+    Args:
+        ref: a path, or the name of a shipped recipe such as `gfn2-md10/tensornet`.
+        tier: a named set of overrides of the recipe itself, such as `smoke`.
+        overrides: nested, or with dotted keys: `{"trainer.max_epochs": 3}`.
+
+    Returns:
+        The resolved recipe; its `tiers` are empty.
+
+    Raises:
+        RecipeError: unknown keys, wrong types, an unknown tier.
+    """
+    path = find(ref)
+    data, lines = read(path)
+    whole = _validate(data, path, lines, ())
+    for name, changes in whole.tiers.items():
+        _validate(_merge(data, changes), path, lines, ("tiers", name))
+    base = {key: value for key, value in data.items() if key != "tiers"}
+    if tier is not None:
+        tiers = {str(name): changes for name, changes in whole.tiers.items()}
+        if tier not in tiers:
+            raise RecipeError(f"{path}: no tier {tier!r}; {nearest(tier, tiers)}")
+        base = _merge(base, tiers[tier])
+    return _validate(_merge(base, _nested(overrides or {})), path, lines, ("overrides",))
+
+
+def resolve(values: Mapping[str, Any], *, where: str) -> Recipe:
+    """Checks a recipe that does not come from a file.
+
+    Args:
+        values: the whole recipe.
+        where: what to call it in errors.
+
+    Raises:
+        RecipeError: unknown keys, wrong types.
+    """
+    return _validate(values, Path(where), {}, ())
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns `{"a.b": 1}` into `{"a": {"b": 1}}`; nested mappings pass unchanged."""
+    result: dict[str, Any] = {}
+    for key, value in flat.items():
+        inner: Any = _nested(value) if isinstance(value, Mapping) else value
+        for part in reversed(key.split(".")):
+            inner = {part: inner}
+        result = _merge(result, inner)
+    return result
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges mappings key by key; anything else, and the keys of `_WHOLE`, is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and key not in _WHOLE:
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _validate(data: Any, path: Path, lines: Mapping[Path_, int], prefix: Path_) -> Recipe:
+    """Validates, turning pydantic's findings into one `RecipeError`."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        findings = [_explain(e, path, lines, prefix) for e in error.errors()[:5]]
+        raise RecipeError("\n".join(findings)) from error
+
+
+def _explain(error: Any, path: Path, lines: Mapping[Path_, int], prefix: Path_) -> str:
+    """One finding as `file:line: key: what, what was expected`."""
+    loc = tuple(part for part in error["loc"] if part != "[key]")
+    inside = (*prefix, *loc)
+    where = inside if inside in lines or prefix == ("overrides",) and loc not in lines else loc
+    known = where
+    while known and known not in lines:
+        known = known[:-1]
+    line = f":{lines[known]}" if known in lines and known else ""
+    head = f"{path}{line}: {dotted(where)}"
+    if error["type"] == "extra_forbidden":
+        return f"{head}: unknown key; {_suggest(loc)}"
+    if error["type"] == "missing":
+        return f"{head}: missing; it is required"
+    return f"{head}: {error['msg'][:1].lower()}{error['msg'][1:]}, not {error['input']!r}"
+
+
+def _suggest(loc: Path_) -> str:
+    """The nearest key of the same section, or the right section of a misplaced key."""
+    section: type[BaseModel] = Recipe
+    for part in loc[:-1]:
+        section = _section(section, str(part)) or Recipe
+    wrong = str(loc[-1])
+    for name in Recipe.model_fields:
+        inner = _section(Recipe, name)
+        if inner is not None and inner is not section and wrong in inner.model_fields:
+            return f"did you mean '{name}.{wrong}'?"
+    hint = nearest(wrong, section.model_fields)
+    here = dotted(loc[:-1])
+    return hint.replace("mean '", f"mean '{here}.", 1) if here else hint
+
+
+def _section(parent: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The section class behind a field, optional or not."""
+    field = parent.model_fields.get(name)
+    if field is None:
+        return None
+    options = getattr(field.annotation, "__args__", (field.annotation,))
+    for option in options:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return None

@@ -1,0 +1,151 @@
+"""Training from a recipe."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo import datasets
+from zoo.datasets import AtomsDataset
+from zoo.training import prepare
+from zoo.training import recipe as recipes
+from zoo.training.fit import Report as Line
+from zoo.training.fit import check_writable, fit
+from zoo.training.metrics import Evaluation, assess
+from zoo.training.recipe import Recipe
+from zoo.training.report import (
+    Report,
+    data_entry,
+    dataset_name,
+    metric_entries,
+    outputs_entry,
+    training_entry,
+)
+
+
+def train(
+    recipe: str | Path,
+    *,
+    output: str | Path,
+    tier: str | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    progress: Line | None = None,
+) -> Report:
+    """Trains a model from a recipe and saves it.
+
+    Args:
+        recipe: a YAML file, or a shipped recipe by name, such as `gfn2-md10/tensornet`.
+        output: folder for weights, manifest, card, resolved recipe, report, plots, logs, state.
+        tier: one of the recipe's sets of overrides, such as `smoke`.
+        seed: replaces `trainer.seed`.
+        resume: go on from the state in `output`, if there is one.
+        overwrite: start again in a folder that holds a run.
+        overrides: further changes, nested or with dotted keys.
+        progress: takes lines of text; None writes them to stderr.
+
+    Returns:
+        The report: `.model` with the best weights, `.metrics` on the validation and test splits,
+        `.path` for `zoo.load`.
+
+    Raises:
+        RecipeError: an unknown or ill-typed key.
+        DataError: missing labels or splits, or labels that are not finite.
+        OutputError: the folder can't be written or holds a run.
+        Interrupted: by Ctrl-C; `resume` goes on.
+    """
+    changes = dict(overrides or {})
+    if seed is not None:
+        changes["trainer.seed"] = seed
+    resolved = recipes.load(recipe, tier=tier, overrides=changes)
+    folder = Path(output)
+    check_writable(folder)
+    model = prepare.build(resolved)
+    prepare.check_name(resolved.name, model.architecture)
+    dataset = _open(resolved, recipes.find(recipe).parent)
+    train_set, val_set = prepare.split(dataset, "train"), prepare.split(dataset, "val")
+    settings = resolved.model_dump(mode="json")
+    prepare.open_run(folder, prepare.RECIPE, settings, resume=resume, overwrite=overwrite)
+    model.restrict_elements(train_set.elements)
+    references = prepare.set_scales(model, resolved, train_set)
+    result = fit(
+        model,
+        resolved,
+        train_set,
+        val_set,
+        folder / prepare.STATE,
+        logs=folder / prepare.LOGS,
+        resume=resume,
+        progress=progress,
+    )
+    size = resolved.trainer.eval_batch_size
+    held_out = {"val": val_set} | (
+        {"test": dataset.split("test")} if "test" in dataset.splits else {}
+    )
+    scores = {name: assess(model, part, batch_size=size) for name, part in held_out.items()}
+    report = Report(
+        model=model,
+        metrics={name: score.metrics for name, score in scores.items()},
+        path=folder,
+        history=result.history,
+        details={
+            "name": resolved.name,
+            "recipe": recipes.label(recipe),
+            "tier": tier,
+            "recipe_sha256": resolved.sha256(),
+            "data": data_entry(dataset, len(train_set)),
+            "references": references.summary() if references is not None else None,
+            "epochs": result.epochs,
+            "steps": result.steps,
+            "seconds": result.seconds,
+            "best_step": result.best_step,
+        },
+    )
+    shown = "test" if "test" in scores else "val"
+    prepare.publish(
+        report,
+        name=resolved.name,
+        train=train_set,
+        after=scores[shown],
+        title=f"{resolved.name}, {shown} split",
+        **_manifest(resolved, report.details, dataset, scores),
+    )
+    return report
+
+
+def _open(recipe: Recipe, beside: Path) -> AtomsDataset:
+    """Opens the data set; a relative path may be relative to the recipe."""
+    options = recipe.data
+    near = beside / options.source
+    source = near if not Path(options.source).exists() and near.is_file() else options.source
+    dataset = datasets.open(source, keys=options.keys, units=options.units, splits=options.splits)
+    dataset.check()
+    return dataset
+
+
+def _manifest(
+    recipe: Recipe,
+    details: Mapping[str, Any],
+    dataset: AtomsDataset,
+    scores: Mapping[str, Evaluation],
+) -> dict[str, Any]:
+    """The manifest's fields that follow from recipe, data and errors."""
+    training = training_entry(
+        details["recipe"], details["recipe_sha256"], recipe.trainer.seed, details["seconds"]
+    )
+    metrics = [
+        entry
+        for name, score in scores.items()
+        for entry in metric_entries(score, dataset_name(dataset), name)
+    ]
+    data_license = dataset.metadata.get("licence")
+    return {
+        "outputs": outputs_entry(dataset.metadata.get("level_of_theory")),
+        "training": {**training, "data": [details["data"]]},
+        "metrics": metrics,
+        "limits": recipe.publish.limits,
+        "license": {"weights": recipe.publish.license, "code": "Apache-2.0"}
+        | ({"data": data_license} if data_license else {}),
+        "citation": recipe.publish.citation,
+    }
