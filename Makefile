@@ -34,6 +34,9 @@ $(INSTALLED_TEST): $(INSTALLED)
 	$(PIP) -c constraints.txt "geometric-zoo[test,datagen]"
 	touch $@
 
+# on nine atoms a second thread has too little to do, and waits at a barrier for each operation
+demo demo-seeds: export OMP_NUM_THREADS ?= 1
+
 demo: $(INSTALLED)
 	$(BIN)/python -m zoo.apps.demo
 

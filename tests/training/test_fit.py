@@ -270,6 +270,14 @@ def test_what_cannot_be_trained_is_refused(
         fit(tiny(), recipe(), dataset.split("train"), empty, tmp_path, progress=quiet)
 
 
+def test_divergence_is_said(
+    tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path
+) -> None:
+    wild = recipe(optimizer={"lr": 1e30}, trainer={"max_epochs": 2, "clip": None}, ema=None)
+    with pytest.raises(RecipeError, match="diverged"):
+        run(tiny(), wild, dataset, tmp_path)
+
+
 def test_progress_says_how_long_it_takes(
     tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path
 ) -> None:

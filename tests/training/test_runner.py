@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.io import write
 from matplotlib.image import imread
+from safetensors.torch import load_file
 
 import zoo
 from zoo import share
@@ -114,6 +118,11 @@ def test_mistakes_are_found_before_training(pretrained: Path, tmp_path: Path) ->
     refused(RecipeError, "element 'Q'", references={"kind": "given", "values": {"Q": 1.0}})
     splits = {"kind": "time", "fractions": {"train": 0.8, "test": 0.2}}
     refused(DataError, "no split 'val'", data={"splits": splits})
+    fractions = {"train": 0.4, "val": 0.3, "test": 0.3}
+    splits = {"kind": "time", "fractions": fractions}  # methanol, methane, water in this order
+    last = zoo.datasets.open(tmp_path / "emt.extxyz")
+    write(tmp_path / "emt.extxyz", [last.atoms(i) for i in reversed(range(20, 36))])
+    refused(DataError, "holds C, which no training frame has", data={"splits": splits})
 
 
 def test_given_references_are_used(pretrained: Path, tmp_path: Path) -> None:
@@ -138,3 +147,29 @@ def test_shipped_recipes_run(path: Path, tmp_path: Path) -> None:
     report = zoo.train(path, output=tmp_path, tier="smoke", progress=quiet)
     assert report.details["recipe"] == f"{path.parent.name}/{path.stem}"
     zoo.load(tmp_path, check=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(pretrained: Path, tmp_path: Path) -> None:
+    """Losses are means over all processes, though these hold different numbers of atoms."""
+    recipe = copy(pretrained, tmp_path)
+    changes = {
+        "trainer.max_epochs": 2,
+        "trainer.precision": "64-true",
+        "trainer.accelerator": "cpu",
+    }
+    one = zoo.train(recipe, output=tmp_path / "one", overrides=changes, progress=quiet)
+    many = changes | {"trainer.devices": 2, "trainer.strategy": "ddp"}
+    script = tmp_path / "run.py"  # the trainer starts the second process as a copy of the first
+    script.write_text(
+        "import zoo\n"
+        f"zoo.train({str(recipe)!r}, output={str(tmp_path / 'two')!r}, overrides={many!r})\n"
+    )
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+    weights = load_file(tmp_path / "two" / "model.safetensors")
+    for name, value in one.model.state_dict().items():
+        assert torch.allclose(value, weights[name], rtol=1e-9, atol=1e-10), name
+    history = json.loads((tmp_path / "two" / "report.json").read_text())["history"]
+    for key in ("train_loss", "val_loss", "val_energy_mae", "val_forces_rmse"):
+        assert one.history[-1][key] == pytest.approx(history[-1][key], rel=1e-6), key

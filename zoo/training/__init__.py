@@ -4,6 +4,7 @@ from zoo.training.finetune import finetune as finetune
 from zoo.training.metrics import UNITS as UNITS
 from zoo.training.metrics import Evaluation as Evaluation
 from zoo.training.metrics import assess as assess
+from zoo.training.plan import Options as Options
 from zoo.training.recipe import Recipe as Recipe
 from zoo.training.references import References as References
 from zoo.training.references import fit_references as fit_references
@@ -13,6 +14,7 @@ from zoo.training.runner import train as train
 __all__ = [
     "UNITS",
     "Evaluation",
+    "Options",
     "Recipe",
     "References",
     "Report",

@@ -221,13 +221,19 @@ class Interrupts(Callback):
         """Stops inside an epoch."""
         progress = trainer.fit_loop.epoch_loop.batch_progress
         # at the end of an epoch validation comes first, so that nothing is left out on resuming
-        if self.asked and not progress.is_last_batch:
+        if self._asked_anywhere(trainer) and not progress.is_last_batch:
             self._stop(trainer, progress.current.ready)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops at the end of an epoch."""
-        if self.asked:
+        if self._asked_anywhere(trainer):
             self._stop(trainer, 0)
+
+    def _asked_anywhere(self, trainer: pl.Trainer) -> bool:
+        """All processes must leave at the same step."""
+        if trainer.world_size == 1:
+            return self.asked
+        return bool(trainer.strategy.reduce_boolean_decision(self.asked, all=False))
 
     def _stop(self, trainer: pl.Trainer, done: int) -> None:
         self.checkpoints.save_last(trainer, done)

@@ -7,9 +7,8 @@ before and after, and the errors on the data the model came from are all part of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import yaml
@@ -17,66 +16,18 @@ from ase.data import chemical_symbols
 
 from zoo import datasets, hub
 from zoo.datasets import AtomsDataset
-from zoo.errors import ConfigError, DataError, UnsupportedElementError, nearest
+from zoo.errors import ConfigError, nearest
 from zoo.training import prepare
-from zoo.training.fit import FitResult, check_writable, fit
-from zoo.training.fit import Report as Line
+from zoo.training.fit import FitResult, Line, check_writable, fit
 from zoo.training.freeze import apply_method, check_method
 from zoo.training.metrics import Evaluation, assess
-from zoo.training.recipe import Recipe, resolve
+from zoo.training.plan import NewTask, Options, admit_elements, make_recipe, open_task
+from zoo.training.recipe import Recipe
 from zoo.training.references import References, fit_references
 from zoo.training.report import Report, data_entry, dataset_name, metric_entries, training_entry
 
 SETTINGS = "finetune.yaml"
 OLD_FRAMES = 100
-_DEFAULT_SPLITS = {
-    "kind": "random",
-    "fractions": {"train": 0.8, "val": 0.1, "test": 0.1},
-    "seed": 0,
-}
-
-
-class Options(TypedDict, total=False):
-    """Optional arguments of `finetune`.
-
-    Attributes:
-        keys: names of the labels in the file; see `zoo.datasets.open`.
-        units: of a file that does not state them.
-        splits: how to split; by default the set's own, else 80/10/10 % at random.
-        epochs: passes over the training frames; by default about 1500 steps, at least 20 passes.
-        max_time: `HH:MM:SS`; whichever of the two is reached first ends the run.
-        lr: peak learning rate, 1e-3 by default, or 3e-3 for `method="head"`.
-        batch_size: frames per step.
-        seed: of the order of the frames.
-        energy_weight: of the squared energy error per atom; forces have weight 1.
-        forces_weight: of the squared force errors.
-        stress_weight: of the squared stress errors.
-        new_name: of the new checkpoint; by default from the parent's name and the data's.
-    """
-
-    keys: Mapping[str, str | None] | None
-    units: Mapping[str, str] | None
-    splits: Mapping[str, Any] | None
-    epochs: int | None
-    max_time: str | None
-    lr: float | None
-    batch_size: int | None
-    seed: int | None
-    energy_weight: float | None
-    forces_weight: float | None
-    stress_weight: float | None
-    new_name: str | None
-
-
-@dataclass
-class _Task:
-    """The new data, split."""
-
-    data: AtomsDataset
-    train: AtomsDataset
-    val: AtomsDataset
-    test: AtomsDataset
-    shown: str
 
 
 def finetune(
@@ -108,7 +59,7 @@ def finetune(
         resume: go on from the state in `output`, if there is one.
         overwrite: start again in a folder that holds a run.
         progress: takes lines of text; None writes them to stderr.
-        **options: see `Options`.
+        **options: see `zoo.training.Options`.
 
     Returns:
         The report. Its `metrics` hold `zero_shot`, `offsets_only` and `fine_tuned` on the test
@@ -125,9 +76,9 @@ def finetune(
     folder = Path(output)
     check_writable(folder)
     model = hub.load(name, allow_untrained_elements=True)
-    task = _open(data, options)
-    _admit_elements(model, task.data, new_elements)
-    recipe = _recipe(model, task, method, options)
+    task = open_task(data, options)
+    admit_elements(model, task.data, new_elements)
+    recipe = make_recipe(model, task, method, options)
     prepare.check_name(recipe.name, model.architecture)
     _start(folder, model, recipe, method, references, resume=resume, overwrite=overwrite)
     old, old_note = _old_task(model, old_data)
@@ -173,106 +124,6 @@ def _check_options(options: Options, method: str, references: str) -> None:
     check_method(method)
     if references not in ("fit", "keep"):
         raise ConfigError(f"references {references!r}: expected 'fit' or 'keep'")
-
-
-def _open(data: str | Path | AtomsDataset, options: Options) -> _Task:
-    """Opens, checks and splits the data."""
-    dataset, splits = data, options.get("splits")
-    if not isinstance(dataset, AtomsDataset):
-        arguments = {"keys": options.get("keys"), "units": options.get("units")}
-        dataset = datasets.open(data, splits=splits, **arguments)  # type: ignore[arg-type]
-        if not dataset.splits:
-            dataset = datasets.open(data, splits=_DEFAULT_SPLITS, **arguments)  # type: ignore[arg-type]
-    dataset.check()
-    train = prepare.split(dataset, "train")
-    if "val" in dataset.splits:
-        val = dataset.split("val")
-    elif len(train) > 1:
-        # every tenth frame, so that a trajectory is covered
-        held = np.arange(len(train)) % 10 == 9 if len(train) >= 10 else _last(len(train))
-        train, val = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
-    else:
-        raise DataError(f"{dataset.source}: one training frame; at least two are needed")
-    shown = "test" if "test" in dataset.splits else "val"
-    test = dataset.split("test") if shown == "test" else val
-    return _Task(data=dataset, train=train, val=val, test=test, shown=shown)
-
-
-def _last(count: int) -> Any:
-    return np.arange(count) == count - 1
-
-
-def _admit_elements(model: Any, data: AtomsDataset, new_elements: bool) -> None:
-    """Compares elements; new ones are embedded like the mean of the old ones."""
-    known = model.trained_elements
-    if known is None:
-        return
-    new = sorted(z for z in data.elements if known.get(z, 0) == 0)
-    if new and not new_elements:
-        words = ", ".join(f"{chemical_symbols[z]} ({data.elements[z]} atoms)" for z in new)
-        have = ", ".join(chemical_symbols[z] for z in sorted(known) if known[z] > 0)
-        raise UnsupportedElementError(
-            f"{data.source}: holds {words}, which the model was not trained on (it knows {have}); "
-            "to train them now, say new_elements=True (--new-elements)"
-        )
-    if new:
-        model.add_elements(new)
-
-
-def _recipe(model: Any, task: _Task, method: str, options: Options) -> Recipe:
-    """The settings as a recipe: defaults by the size of the data, then the user's options."""
-    batch = options.get("batch_size") or min(4, len(task.train))
-    steps = -(-len(task.train) // batch)
-    lr = options.get("lr") or (3e-3 if method == "head" else 1e-3)
-    seed = options.get("seed") or 0
-    name = options.get("new_name") or hub.derive_name(
-        model.checkpoint_name or model.architecture, dataset_name(task.data)
-    )
-    epochs = options.get("epochs") or max(-(-1500 // steps), 20)
-    values = {
-        "recipe": 1,
-        "name": name,
-        "model": {"name": model.architecture, "config": dict(model.hparams)},
-        "data": {"source": str(task.data.source)},
-        "loss": _loss(task.data, options),
-        "references": {"kind": "none"},
-        "normalise": {"scale": "none"},
-        "optimizer": {"lr": lr},
-        "schedule": {"kind": "cosine", "warmup_steps": 50, "final": 0.001},
-        "ema": {"decay": 0.99},
-        "trainer": {
-            "max_epochs": epochs,
-            "max_time": options.get("max_time"),
-            "batch_size": batch,
-            "val_every": max(1, -(-50 // steps)),
-            "precision": "64-true" if str(model.dtype) == "torch.float64" else "32-true",
-            "seed": seed,
-        },
-    }
-    return resolve(values, where="finetune")
-
-
-def _loss(data: AtomsDataset, options: Options) -> dict[str, Any]:
-    """Terms for the labels that the data hold; an explicit weight demands its label."""
-    defaults = {"energy": 10.0, "forces": 1.0, "stress": 100.0}
-    periodic = "stress" in data.labels and all(data[i].pbc.all() for i in range(len(data)))
-    terms: dict[str, Any] = {}
-    for label, default in defaults.items():
-        weight: Any = options.get(f"{label}_weight")
-        if weight is not None and label not in data.labels:
-            raise DataError(
-                f"{data.source}: {label}_weight is given but the frames have no {label} "
-                f"(they have {', '.join(sorted(data.labels)) or 'no labels'}); give keys"
-            )
-        if label in data.labels and weight != 0 and (label != "stress" or periodic):
-            terms[label] = {"kind": "mse", "weight": float(default if weight is None else weight)}
-    if not {"energy", "forces"} & set(terms):
-        raise DataError(
-            f"{data.source}: no energies or forces to train on (labels: "
-            f"{', '.join(sorted(data.labels)) or 'none'}); give keys, such as "
-            "{'energy': 'my_energy'}"
-        )
-    return terms
 
 
 def _start(
@@ -333,7 +184,7 @@ def _fit_offsets(model: Any, train: AtomsDataset) -> References | None:
 def _details(
     recipe: Recipe,
     model: Any,
-    task: _Task,
+    task: NewTask,
     frozen: dict[str, Any],
     offsets: References | None,
     old: AtomsDataset | None,
@@ -355,17 +206,14 @@ def _details(
         "lr": recipe.optimizer.lr,
         "batch_size": recipe.trainer.batch_size,
         "seed": recipe.trainer.seed,
-        "epochs": result.epochs,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "best_step": result.best_step,
+        **result.course(),
     }
 
 
 def _publish(
     report: Report,
     recipe: Recipe,
-    task: _Task,
+    task: NewTask,
     scores: Mapping[str, Evaluation],
     old: AtomsDataset | None,
     offsets: References | None,

@@ -1,6 +1,7 @@
 """One run of the trainer: builds it from a recipe, runs it, hands back the best weights."""
 
 import logging
+import math
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ from zoo.training.schedule import seconds
 from zoo.training.task import ForceFieldTask, targets
 
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
-Report = Callable[[str], None]
+Line = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class FitResult:
     steps: int
     seconds: float
 
+    def course(self) -> dict[str, float]:
+        """How long the run was, for reports."""
+        names = ("epochs", "steps", "seconds", "best_step")
+        return {name: getattr(self, name) for name in names}
+
 
 def fit(
     model: Any,
@@ -66,7 +72,7 @@ def fit(
     *,
     logs: Path | None = None,
     resume: bool = False,
-    progress: Report | None = None,
+    progress: Line | None = None,
     every: float = 30.0,
 ) -> FitResult:
     """Trains a model in place and leaves the weights with the lowest validation loss in it.
@@ -88,26 +94,15 @@ def fit(
     Raises:
         DataError: a label is missing, or a split is empty.
         OutputError: the folder can't be written.
-        RecipeError: nothing can be trained.
+        RecipeError: nothing can be trained, or training diverged.
         Interrupted: by Ctrl-C; the state is saved.
     """
     _check(model, recipe, train, val)
     check_writable(folder)
     options = recipe.trainer
-    dtype = DTYPES[options.precision]
     limit = seconds(options.max_time)
-    data = AtomsModule(
-        train,
-        val,
-        batch_size=options.batch_size,
-        eval_batch_size=options.eval_batch_size,
-        dtype=dtype,
-        labels=targets(recipe.loss),
-        cutoff=getattr(model, "cutoff", None),
-        seed=options.seed,
-        passes=options.val_every,
-    )
-    model.to(dtype).train()
+    data = _batches(model, recipe, train, val)
+    model.to(DTYPES[options.precision]).train()
     steps = data.batches.per_pass * options.max_epochs
     task = ForceFieldTask(model, recipe, steps=steps, limit=limit)
     clock = Clock(limit, steps)
@@ -120,24 +115,19 @@ def fit(
     last = folder / LAST
     with _surroundings(options.deterministic, options.seed), interrupts.listening():
         trainer = _trainer(recipe, logs, callbacks)
-        try:
+        with _interruptions(last):
             trainer.fit(
                 task,
                 datamodule=data,
                 ckpt_path=last if resume and last.is_file() else None,
                 weights_only=True,
             )
-        except Stopped as error:
-            raise Interrupted(str(error)) from None
-        except SIGTERMException as error:
-            raise Interrupted(f"terminated; the state is saved in {last}") from error
-        except (KeyboardInterrupt, SystemExit) as error:
-            raise Interrupted(
-                f"interrupted; the state up to the last epoch is in {last}"
-            ) from error
-    best = folder / BEST
-    if best.is_file():
-        model.load_state_dict(load_file(best))
+    if not math.isfinite(checkpoints.best):
+        raise RecipeError(
+            f"training diverged: after {trainer.global_step} steps no validation loss was finite; "
+            "lower optimizer.lr or trainer.clip, and look for outliers among the labels"
+        )
+    model.load_state_dict(load_file(folder / BEST))
     model.eval()
     return FitResult(
         history=history.rows,
@@ -147,6 +137,34 @@ def fit(
         steps=trainer.global_step,
         seconds=clock.seconds(),
     )
+
+
+def _batches(model: Any, recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> AtomsModule:
+    options = recipe.trainer
+    return AtomsModule(
+        train,
+        val,
+        batch_size=options.batch_size,
+        eval_batch_size=options.eval_batch_size,
+        dtype=DTYPES[options.precision],
+        labels=targets(recipe.loss),
+        cutoff=getattr(model, "cutoff", None),
+        seed=options.seed,
+        passes=options.val_every,
+    )
+
+
+@contextmanager
+def _interruptions(last: Path) -> Iterator[None]:
+    """Turns every way of being stopped into one error that names the saved state."""
+    try:
+        yield
+    except Stopped as error:
+        raise Interrupted(str(error)) from None
+    except SIGTERMException as error:
+        raise Interrupted(f"terminated; the state is saved in {last}") from error
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise Interrupted(f"interrupted; the state up to the last epoch is in {last}") from error
 
 
 def check_writable(folder: Path) -> None:

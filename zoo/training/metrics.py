@@ -5,6 +5,7 @@ off (least squares over the evaluated structures): models and labels of differen
 differ by such constants, which no energy difference within one composition depends on.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +54,8 @@ class ForceFieldMetrics(nn.Module):
             chosen |= {
                 "forces_mae": MeanAbsoluteError(),
                 "forces_rmse": MeanSquaredError(squared=False),
-                "forces_cosine": MeanMetric(),
+                # a force that is not a number counts as pointing the wrong way, not as absent
+                "forces_cosine": MeanMetric(nan_strategy=-1.0),
             }
         if "stress" in labels:
             chosen["stress_mae"] = MeanAbsoluteError()
@@ -80,9 +82,11 @@ class ForceFieldMetrics(nn.Module):
             self._add("stress_mae", _MILLI * (out["stress"] - batch.stress).double())
 
     def compute(self) -> dict[str, float]:
-        """The errors so far, over all processes; without those that nothing could be said of."""
+        """The errors so far, over all processes; no cosine where no atom felt a force."""
         found = {name: float(named(self.metrics, name).compute()) for name in self.metrics}
-        return {name: value for name, value in found.items() if value == value}
+        if math.isnan(found.get("forces_cosine", 0.0)):
+            del found["forces_cosine"]
+        return found
 
     def reset(self) -> None:
         """Forgets everything."""

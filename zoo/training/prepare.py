@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from zoo import hub, registry
 from zoo._files import write_atomic
 from zoo.datasets import AtomsDataset
 from zoo.errors import ConfigError, DataError, OutputError, RecipeError, ZooError, nearest
+from zoo.hub.manifest import NAME
 from zoo.training.callbacks import BEST, LAST
 from zoo.training.metrics import Evaluation
 from zoo.training.plots import learning_curve, parity_plot
@@ -42,6 +45,8 @@ def open_run(
         OutputError: the folder holds a run already, and neither is asked for.
         RecipeError: resuming with other settings.
     """
+    if not is_first_process():
+        return
     state = folder / STATE / LAST
     if resume and state.is_file():
         _same_settings(folder / name, settings)
@@ -54,6 +59,11 @@ def open_run(
         state.unlink(missing_ok=True)
         (folder / STATE / BEST).unlink(missing_ok=True)
     write_atomic(folder / name, yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
+
+
+def is_first_process() -> bool:
+    """Whether this process writes files; the trainer starts the others as copies of this one."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
 def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -89,6 +99,23 @@ def split(dataset: AtomsDataset, name: str) -> AtomsDataset:
             "such as {kind: random, fractions: {train: 0.8, val: 0.1, test: 0.1}, seed: 0}"
         )
     return dataset.split(name)
+
+
+def check_elements(train: AtomsDataset, dataset: AtomsDataset) -> None:
+    """Refuses validation and test frames that the trained model would refuse hours later.
+
+    Raises:
+        DataError: they hold elements that no training frame has.
+    """
+    held_out = [name for name in ("val", "test") if name in dataset.splits]
+    for name in held_out:
+        unseen = sorted(set(dataset.split(name).elements) - set(train.elements))
+        if unseen:
+            words = ", ".join(chemical_symbols[z] for z in unseen)
+            raise DataError(
+                f"{dataset.source}: the {name} split holds {words}, which no training frame has; "
+                "change data.splits so that every element is trained on"
+            )
 
 
 def energies(dataset: AtomsDataset) -> tuple[list[Any], np.ndarray]:
@@ -144,8 +171,6 @@ def check_name(name: str, architecture: str) -> None:
     Raises:
         ConfigError: it does not read `<architecture>-<size>.<dataset>.r<k>`.
     """
-    from zoo.hub.manifest import NAME
-
     if not NAME.fullmatch(name) or not name.startswith(f"{architecture}-"):
         raise ConfigError(
             f"the name {name!r} must read {architecture}-<size>.<dataset>.r<k>, such as "
@@ -159,8 +184,6 @@ def build(recipe: Recipe) -> Any:
     Raises:
         RecipeError: the architecture or an argument is unknown or ill-typed.
     """
-    import torch
-
     with torch.random.fork_rng([]):
         torch.manual_seed(recipe.trainer.seed)
         try:
@@ -191,6 +214,8 @@ def publish(
         **manifest: further fields of the manifest.
     """
     folder, model = report.path, report.model
+    if not is_first_process():
+        return
     hub.save(
         model,
         folder,

@@ -132,7 +132,7 @@ class TrainerSection(Section):
     devices: Count = 1
     num_nodes: Count = 1
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "64-true"] = "32-true"
     seed: Annotated[int, Field(ge=0)] = 0
     early_stopping: EarlyStopping | None = None

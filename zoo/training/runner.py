@@ -8,8 +8,7 @@ from zoo import datasets
 from zoo.datasets import AtomsDataset
 from zoo.training import prepare
 from zoo.training import recipe as recipes
-from zoo.training.fit import Report as Line
-from zoo.training.fit import check_writable, fit
+from zoo.training.fit import Line, check_writable, fit
 from zoo.training.metrics import Evaluation, assess
 from zoo.training.recipe import Recipe
 from zoo.training.report import (
@@ -65,6 +64,7 @@ def train(
     prepare.check_name(resolved.name, model.architecture)
     dataset = _open(resolved, recipes.find(recipe).parent)
     train_set, val_set = prepare.split(dataset, "train"), prepare.split(dataset, "val")
+    prepare.check_elements(train_set, dataset)
     settings = resolved.model_dump(mode="json")
     prepare.open_run(folder, prepare.RECIPE, settings, resume=resume, overwrite=overwrite)
     model.restrict_elements(train_set.elements)
@@ -79,11 +79,7 @@ def train(
         resume=resume,
         progress=progress,
     )
-    size = resolved.trainer.eval_batch_size
-    held_out = {"val": val_set} | (
-        {"test": dataset.split("test")} if "test" in dataset.splits else {}
-    )
-    scores = {name: assess(model, part, batch_size=size) for name, part in held_out.items()}
+    scores = _scores(model, resolved, dataset, val_set)
     report = Report(
         model=model,
         metrics={name: score.metrics for name, score in scores.items()},
@@ -96,22 +92,26 @@ def train(
             "recipe_sha256": resolved.sha256(),
             "data": data_entry(dataset, len(train_set)),
             "references": references.summary() if references is not None else None,
-            "epochs": result.epochs,
-            "steps": result.steps,
-            "seconds": result.seconds,
-            "best_step": result.best_step,
+            **result.course(),
         },
     )
     shown = "test" if "test" in scores else "val"
-    prepare.publish(
-        report,
-        name=resolved.name,
-        train=train_set,
-        after=scores[shown],
-        title=f"{resolved.name}, {shown} split",
-        **_manifest(resolved, report.details, dataset, scores),
-    )
+    title = f"{resolved.name}, {shown} split"
+    fields = _manifest(resolved, report.details, dataset, scores)
+    name, after = resolved.name, scores[shown]
+    prepare.publish(report, name=name, train=train_set, after=after, title=title, **fields)
     return report
+
+
+def _scores(
+    model: Any, recipe: Recipe, dataset: AtomsDataset, val: AtomsDataset
+) -> dict[str, Evaluation]:
+    """Errors on the validation frames and, if there are any, on the test frames."""
+    parts = {"val": val}
+    if "test" in dataset.splits:
+        parts["test"] = dataset.split("test")
+    size = recipe.trainer.eval_batch_size
+    return {name: assess(model, part, batch_size=size) for name, part in parts.items()}
 
 
 def _open(recipe: Recipe, beside: Path) -> AtomsDataset:

@@ -1,5 +1,6 @@
 """The Lightning task of a potential: losses, optimiser, schedule, averaging, validation."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +45,12 @@ class ForceFieldTask(pl.LightningModule):
         self.clock: Callable[[], float] = lambda: 0.0
         self.score = float("inf")
         self.errors: dict[str, float] = {}
-        self.train_loss = MeanMetric()
+        # torchmetrics would leave a NaN out of the mean: a batch that diverged must not look good
+        self.train_loss = MeanMetric(nan_strategy=math.inf)
         self.train_loss.persistent(True)  # an interrupted epoch goes on where it stopped
-        self._val_losses = nn.ModuleDict({name: MeanMetric() for name in self.targets})
+        self._val_losses = nn.ModuleDict(
+            {name: MeanMetric(nan_strategy=math.inf) for name in self.targets}
+        )
         self._val_errors = ForceFieldMetrics(frozenset(self.targets))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -162,13 +166,19 @@ class ForceFieldTask(pl.LightningModule):
         scale = schedule.factor(
             options.kind,
             step=self.global_step,
-            progress=self.progress,
+            progress=self._shared_progress(),
             warmup=options.warmup_steps,
             final=options.final,
             plateau=self.plateau.factor,
         )
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.recipe.optimizer.lr * scale
+
+    def _shared_progress(self) -> float:
+        """The progress of the first process, whose clock all others follow."""
+        if self.trainer.world_size == 1:
+            return self.progress
+        return float(self.trainer.strategy.broadcast(self.progress))
 
     def _reduce(self) -> Reduce | None:
         if self.trainer.world_size == 1:

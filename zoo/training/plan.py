@@ -1,0 +1,193 @@
+"""What fine-tuning decides before it starts: the frames, the elements, the settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from zoo import datasets, hub
+from zoo.datasets import AtomsDataset
+from zoo.errors import ConfigError, DataError, UnsupportedElementError
+from zoo.training import prepare
+from zoo.training.recipe import Recipe, resolve
+from zoo.training.report import dataset_name
+
+_DEFAULT_SPLITS = {
+    "kind": "random",
+    "fractions": {"train": 0.8, "val": 0.1, "test": 0.1},
+    "seed": 0,
+}
+
+
+class Options(TypedDict, total=False):
+    """Optional arguments of `finetune`.
+
+    Attributes:
+        keys: names of the labels in the file; see `zoo.datasets.open`.
+        units: of a file that does not state them.
+        splits: how to split; by default the set's own, else 80/10/10 % at random.
+        epochs: passes over the training frames; by default about 2500 steps, at least 20 passes.
+        max_time: `HH:MM:SS`; whichever of the two is reached first ends the run.
+        lr: peak learning rate, 1e-3 by default, or 3e-3 for `method="head"`.
+        batch_size: frames per step.
+        seed: of the order of the frames.
+        energy_weight: of the squared energy error per atom; forces have weight 1.
+        forces_weight: of the squared force errors.
+        stress_weight: of the squared stress errors.
+        new_name: of the new checkpoint; by default from the parent's name and the data's.
+    """
+
+    keys: Mapping[str, str | None] | None
+    units: Mapping[str, str] | None
+    splits: Mapping[str, Any] | None
+    epochs: int | None
+    max_time: str | None
+    lr: float | None
+    batch_size: int | None
+    seed: int | None
+    energy_weight: float | None
+    forces_weight: float | None
+    stress_weight: float | None
+    new_name: str | None
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """The new data, split.
+
+    Attributes:
+        data: all frames.
+        train: frames to train on.
+        val: frames that choose the weights.
+        test: frames that errors are reported on; those of `val` if there are no others.
+        shown: "test" or "val", which of the two `test` is.
+    """
+
+    data: AtomsDataset
+    train: AtomsDataset
+    val: AtomsDataset
+    test: AtomsDataset
+    shown: str
+
+
+def open_task(data: str | Path | AtomsDataset, options: Options) -> NewTask:
+    """Opens, checks and splits the data.
+
+    Raises:
+        DataError: labels that are not finite, a missing split, or fewer than two training frames.
+        ConfigError: options of a file for a data set that is open already.
+    """
+    dataset = data if isinstance(data, AtomsDataset) else _open_file(data, options)
+    given = [key for key in ("keys", "units", "splits") if options.get(key) is not None]
+    if dataset is data and given:
+        raise ConfigError(
+            f"{', '.join(given)}: the data set is open already; give them to zoo.datasets.open"
+        )
+    dataset.check()
+    train = prepare.split(dataset, "train")
+    if "val" in dataset.splits:
+        val = dataset.split("val")
+    elif len(train) > 1:
+        # every tenth frame, so that a trajectory is covered
+        held = np.arange(len(train)) % 10 == 9 if len(train) >= 10 else _last(len(train))
+        train, val = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
+    else:
+        raise DataError(f"{dataset.source}: one training frame; at least two are needed")
+    shown = "test" if "test" in dataset.splits else "val"
+    test = dataset.split("test") if shown == "test" else val
+    return NewTask(data=dataset, train=train, val=val, test=test, shown=shown)
+
+
+def _open_file(data: str | Path, options: Options) -> AtomsDataset:
+    keys, units, splits = (options.get(key) for key in ("keys", "units", "splits"))
+    dataset = datasets.open(data, keys=keys, units=units, splits=splits)  # type: ignore[arg-type]
+    if dataset.splits:
+        return dataset
+    return datasets.open(data, keys=keys, units=units, splits=_DEFAULT_SPLITS)  # type: ignore[arg-type]
+
+
+def _last(count: int) -> Any:
+    return np.arange(count) == count - 1
+
+
+def admit_elements(model: Any, data: AtomsDataset, new_elements: bool) -> None:
+    """Compares elements; new ones are embedded like the mean of the old ones.
+
+    Raises:
+        UnsupportedElementError: there are new ones, and they are not admitted.
+    """
+    known = model.trained_elements
+    if known is None:
+        return
+    new = sorted(z for z in data.elements if known.get(z, 0) == 0)
+    if new and not new_elements:
+        words = ", ".join(f"{chemical_symbols[z]} ({data.elements[z]} atoms)" for z in new)
+        have = ", ".join(chemical_symbols[z] for z in sorted(known) if known[z] > 0)
+        raise UnsupportedElementError(
+            f"{data.source}: holds {words}, which the model was not trained on (it knows {have}); "
+            "to train them now, say new_elements=True (--new-elements)"
+        )
+    if new:
+        model.add_elements(new)
+
+
+def make_recipe(model: Any, task: NewTask, method: str, options: Options) -> Recipe:
+    """The settings as a recipe: defaults by the size of the data, then the user's options.
+
+    Raises:
+        RecipeError: an option with a value that it can't have.
+        DataError: no label to train on, or a weight for one that is missing.
+    """
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    batch = given.get("batch_size", min(4, len(task.train)))
+    steps = -(-len(task.train) // max(batch, 1))
+    epochs = given.get("epochs", max(-(-2500 // steps), 20))
+    base = model.checkpoint_name or model.architecture
+    name = given.get("new_name", hub.derive_name(base, dataset_name(task.data)))
+    values = {
+        "recipe": 1,
+        "name": name,
+        "model": {"name": model.architecture, "config": dict(model.hparams)},
+        "data": {"source": str(task.data.source)},
+        "loss": _loss(task.data, options),
+        "references": {"kind": "none"},
+        "normalise": {"scale": "none"},
+        "optimizer": {"lr": given.get("lr", 3e-3 if method == "head" else 1e-3)},
+        "schedule": {"kind": "cosine", "warmup_steps": 50, "final": 0.001},
+        "ema": {"decay": 0.99},
+        "trainer": {
+            "max_epochs": epochs,
+            "max_time": given.get("max_time"),
+            "batch_size": batch,
+            "val_every": max(1, -(-50 // steps)),
+            "precision": "64-true" if str(model.dtype) == "torch.float64" else "32-true",
+            "seed": given.get("seed", 0),
+        },
+    }
+    return resolve(values, where="finetune")
+
+
+def _loss(data: AtomsDataset, options: Options) -> dict[str, Any]:
+    """Terms for the labels that the data hold; an explicit weight demands its label."""
+    defaults = {"energy": 10.0, "forces": 1.0, "stress": 100.0}
+    periodic = "stress" in data.labels and all(data[i].pbc.all() for i in range(len(data)))
+    terms: dict[str, Any] = {}
+    for label, default in defaults.items():
+        weight: Any = options.get(f"{label}_weight")
+        if weight is not None and label not in data.labels:
+            raise DataError(
+                f"{data.source}: {label}_weight is given but the frames have no {label} "
+                f"(they have {', '.join(sorted(data.labels)) or 'no labels'}); give keys"
+            )
+        if label in data.labels and weight != 0 and (label != "stress" or periodic):
+            terms[label] = {"kind": "mse", "weight": float(default if weight is None else weight)}
+    if not {"energy", "forces"} & set(terms):
+        raise DataError(
+            f"{data.source}: no energies or forces to train on (labels: "
+            f"{', '.join(sorted(data.labels)) or 'none'}); give keys, such as "
+            "{'energy': 'my_energy'}"
+        )
+    return terms
