@@ -29,8 +29,9 @@ ROWS = {
     "fine_tuned": "fine-tuned",
 }
 COLUMNS = {
-    "forces_mae": "forces MAE (meV/Å)",
-    "energy_mae_offset": "energy MAE without offset (meV)",
+    "forces_mae": "forces MAE\n(meV/Å)",
+    "energy_mae_offset": "energy MAE, offset\nremoved (meV)",
+    "energy_mae": "energy MAE\n(meV)",
 }
 Errors = Mapping[str, Mapping[str, float]]
 

@@ -104,6 +104,8 @@ def finetune(
     scores["fine_tuned"] = assess(model, task.test, batch_size=size)
     if old is not None:
         scores["old_after"] = assess(model, old, batch_size=size)
+        if offsets is not None:
+            _drop_totals(scores["old_after"])
     report = Report(
         model=model,
         metrics={key: score.metrics for key, score in scores.items()},
@@ -179,6 +181,16 @@ def _fit_offsets(model: Any, train: AtomsDataset) -> References | None:
     table = model.energy_scale.reference
     model.set_references({z: float(table[z]) + value for z, value in fitted.values.items()})
     return fitted
+
+
+def _drop_totals(old_after: Evaluation) -> None:
+    """Forgets total energy errors that only tell two levels of theory apart.
+
+    The offsets have moved every total energy to the new level; what the model has unlearnt shows
+    in forces and in energies up to a constant per element.
+    """
+    for name in ("energy_mae", "energy_mae_per_atom"):
+        old_after.metrics.pop(name, None)
 
 
 def _details(
