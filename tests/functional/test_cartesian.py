@@ -1,5 +1,6 @@
 """Matrices in irreducible components: an orthonormal basis, closed under what is done to it."""
 
+import pytest
 import torch
 
 from zoo.functional import direction_components, from_matrix, matrix_product, to_matrix
@@ -68,9 +69,16 @@ def test_direction_components_are_those_of_the_matrices():
         assert torch.allclose(direction_components(row[None])[0], expected, atol=1e-15)
 
 
-def test_matrix_product_and_its_derivatives():
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_matrix_product_and_its_derivatives(symmetric):
     a, b = random_matrices(2, 1).requires_grad_(), random_matrices(2, 2).requires_grad_()
     expected = torch.einsum("xyn,yzn->xzn", a, b)
-    assert torch.allclose(matrix_product(a, b), expected)
-    assert torch.autograd.gradcheck(matrix_product, (a, b))
-    assert torch.autograd.gradgradcheck(matrix_product, (a, b))
+    if symmetric:
+        expected = expected + torch.einsum("xyn,yzn->xzn", b, a)
+
+    def product(x, y):
+        return matrix_product(x, y, symmetric=symmetric)
+
+    assert torch.allclose(product(a, b), expected)
+    assert torch.autograd.gradcheck(product, (a, b))
+    assert torch.autograd.gradgradcheck(product, (a, b))

@@ -46,35 +46,50 @@ def component_table() -> Float[Tensor, "9 9"]:
 
 
 class _MatrixProduct(Function):
-    """A B for matrices whose indices come first, (3, 3, *shape); derivatives are products again."""
+    """A B, or A B + B A, for matrices whose indices come first, (3, 3, *shape).
+
+    The derivatives of either are products of the same kind: with respect to A they are
+    G B^T, or G B^T + B^T G.
+    """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Any:
+    def forward(ctx: Any, a: Tensor, b: Tensor, symmetric: bool) -> Any:
         ctx.save_for_backward(a, b)
-        # three rank-one updates of contiguous blocks; batched 3x3 BLAS calls are far slower
+        ctx.symmetric = symmetric
+        # rank-one updates of contiguous blocks; batched 3x3 BLAS calls are far slower
         out = a[:, 0, None] * b[None, 0]
         out.addcmul_(a[:, 1, None], b[None, 1])
-        return out.addcmul_(a[:, 2, None], b[None, 2])
+        out.addcmul_(a[:, 2, None], b[None, 2])
+        if symmetric:
+            for k in range(3):
+                out.addcmul_(b[:, k, None], a[None, k])
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         a, b = ctx.saved_tensors
         grad_a = grad_b = None
         if ctx.needs_input_grad[0]:
-            grad_a = _matrix_product(grad, b.transpose(0, 1))
+            grad_a = _matrix_product(grad, b.transpose(0, 1), ctx.symmetric)
         if ctx.needs_input_grad[1]:
-            grad_b = _matrix_product(a.transpose(0, 1), grad)
-        return grad_a, grad_b
-
-
-def matrix_product(
-    a: Float[Tensor, "3 3 *shape"], b: Float[Tensor, "3 3 *shape"]
-) -> Float[Tensor, "3 3 *shape"]:
-    """Products of 3x3 matrices whose row and column indices come first."""
-    return _matrix_product(a, b)
+            grad_b = _matrix_product(a.transpose(0, 1), grad, ctx.symmetric)
+        return grad_a, grad_b, None
 
 
 _matrix_product: Callable[..., Tensor] = _MatrixProduct.apply
+
+
+def matrix_product(
+    a: Float[Tensor, "3 3 *shape"], b: Float[Tensor, "3 3 *shape"], *, symmetric: bool = False
+) -> Float[Tensor, "3 3 *shape"]:
+    """Products A B, or anticommutators A B + B A, of 3x3 matrices whose indices come first.
+
+    Args:
+        a: left factors.
+        b: right factors.
+        symmetric: whether to add B A.
+    """
+    return _matrix_product(a, b, symmetric)
 
 
 def to_matrix(

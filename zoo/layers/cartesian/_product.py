@@ -30,9 +30,8 @@ class MatrixProduct(ConstantModule):
     ) -> Float[Tensor, "9 atoms channels"]:
         """The product in components."""
         y, m = to_matrix(left, self.table), to_matrix(right, self.table)
-        product = matrix_product(y, m)
-        other = matrix_product(m, y) if self.symmetric else product
-        return from_matrix(product + other, self.table)
+        product = matrix_product(y, m, symmetric=self.symmetric)
+        return from_matrix(product if self.symmetric else 2.0 * product, self.table)
 
     def square(self, x: Float[Tensor, "9 atoms channels"]) -> Float[Tensor, "9 atoms channels"]:
         """x x, which is equivariant under O(3) in either case."""
