@@ -136,9 +136,9 @@ def _forgetting(metrics: Errors) -> str:
 def _table(results: list[Errors], frames: int) -> Table:
     seeds = "" if len(results) == 1 else f", mean (and range) over {len(results)} seeds"
     table = Table(title=f"PBE/def2-SVP ethanol, {frames} frames of the test trajectory{seeds}")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in COLUMNS.values():
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for key, label in ROWS.items():
         cells = [_cell([errors[key][metric] for errors in results]) for metric in COLUMNS]
         table.add_row(label, *cells, style="bold" if key == "fine_tuned" else None)
@@ -148,7 +148,7 @@ def _table(results: list[Errors], frames: int) -> Table:
 def _cell(values: list[float]) -> str:
     mean = f"{statistics.fmean(values):.1f}"
     same = max(values) - min(values) < 0.05
-    return mean if same else f"{mean} ({min(values):.1f} - {max(values):.1f})"
+    return mean if same else f"{mean}\n{min(values):.1f} - {max(values):.1f}"
 
 
 def _tuned_is_best(errors: Errors) -> bool:
