@@ -3,7 +3,8 @@
 Loads a pretrained potential by name, predicts, fine-tunes it on DFT frames of ethanol, compares
 the result with the untouched model, with offsets alone and with training from scratch on the same
 frames in the same time, loads the result back by its path and runs dynamics with it. The test
-frames come from a trajectory of their own.
+frames come from a trajectory of their own. The Makefile runs it on one thread (OMP_NUM_THREADS=1):
+nine atoms are too little work for two, which would wait for each other all the time.
 """
 
 import argparse

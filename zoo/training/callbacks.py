@@ -239,7 +239,7 @@ class Interrupts(Callback):
         self.checkpoints.save_last(trainer, done)
         raise Stopped(
             f"interrupted after {trainer.global_step} steps; the state is saved in "
-            f"{self.checkpoints.folder / LAST}: run the same again with resume to go on"
+            f"{self.checkpoints.folder / LAST}: to go on, run the same with resume=True (--resume)"
         )
 
     @contextmanager
