@@ -34,8 +34,9 @@ $(INSTALLED_TEST): $(INSTALLED)
 	$(PIP) -c constraints.txt "geometric-zoo[test,datagen]"
 	touch $@
 
-# on nine atoms a second thread has too little to do, and waits at a barrier for each operation
-demo demo-seeds: export OMP_NUM_THREADS ?= 1
+# on small molecules a second thread has too little to do and waits at a barrier for each operation,
+# a thousand times longer where another program runs on its core
+demo demo-seeds test: export OMP_NUM_THREADS ?= 1
 
 demo: $(INSTALLED)
 	$(BIN)/python -m zoo.apps.demo

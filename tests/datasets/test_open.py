@@ -11,9 +11,9 @@ import yaml
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.db import connect
+from data_samples import frames, md17, write
 
 import zoo.datasets as zd
 from zoo.datasets._open import file_sha256
@@ -25,40 +25,6 @@ from zoo.errors import (
 )
 
 MD17_UNITS = {"energy": "kcal/mol", "length": "angstrom"}
-
-
-def frames(count: int = 4) -> list[Atoms]:
-    generator = np.random.default_rng(0)
-    made = []
-    for index in range(count):
-        atoms = molecule("H2O" if index % 2 else "CH4")
-        atoms.rattle(0.05, rng=generator)
-        atoms.info |= {"name": f"m{index % 2}", "charge": index % 2}
-        atoms.calc = SinglePointCalculator(
-            atoms,
-            energy=float(generator.normal()),
-            forces=generator.normal(size=(len(atoms), 3)),
-            dipole=generator.normal(size=3),
-        )
-        made.append(atoms)
-    return made
-
-
-def write(tmp_path: Path, **arrays: object) -> Path:
-    path = tmp_path / "a.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-    return path
-
-
-def md17(names: tuple[str, str, str, str] = ("z", "R", "E", "F")) -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(1)
-    values = (
-        np.array([8, 1, 1]),
-        generator.normal(size=(5, 3, 3)),
-        generator.normal(size=(5, 1)),
-        generator.normal(size=(5, 3, 3)),
-    )
-    return dict(zip(names, values, strict=True))
 
 
 def copper() -> Atoms:

@@ -21,6 +21,7 @@ Deviations from the paper: self-loops (j = i, with r = 0) and the double cutoff 
 authors' code. Their `static_shapes`, `cutoff_lower` and non-exponential bases are not offered.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -48,6 +49,12 @@ Group = Literal["O(3)", "SO(3)"]
 CHARGE_FACTOR = 0.1
 
 
+def _silu_layers(*sizes: int) -> nn.Sequential:
+    """Linear layers between these numbers of features, each followed by SiLU."""
+    steps = itertools.pairwise(sizes)
+    return nn.Sequential(*(part for a, b in steps for part in (nn.Linear(a, b), nn.SiLU())))
+
+
 class TensorEmbedding(nn.Module):
     """First matrix features, from elements, distances and directions.
 
@@ -63,12 +70,7 @@ class TensorEmbedding(nn.Module):
         self.element_pair = nn.Linear(2 * channels, channels)
         self.radial = nn.ModuleList(nn.Linear(num_rbf, channels) for _ in SIZES)
         self.norm = nn.LayerNorm(channels)
-        self.gate = nn.Sequential(
-            nn.Linear(channels, 2 * channels),
-            nn.SiLU(),
-            nn.Linear(2 * channels, 3 * channels),
-            nn.SiLU(),
-        )
+        self.gate = _silu_layers(channels, 2 * channels, 3 * channels)
         self.mix = ComponentLinear(channels)
 
     def forward(
@@ -157,14 +159,7 @@ class TensorInteraction(nn.Module):
     def __init__(self, channels: int, num_rbf: int, group: Group) -> None:
         super().__init__()
         self.group = group
-        self.radial = nn.Sequential(
-            nn.Linear(num_rbf, channels),
-            nn.SiLU(),
-            nn.Linear(channels, 2 * channels),
-            nn.SiLU(),
-            nn.Linear(2 * channels, 3 * channels),
-            nn.SiLU(),
-        )
+        self.radial = _silu_layers(num_rbf, channels, 2 * channels, 3 * channels)
         self.mix_in = ComponentLinear(channels)
         self.mix_out = ComponentLinear(channels)
         self.product = MatrixProduct(symmetric=group == "O(3)")
