@@ -28,7 +28,7 @@ def expnorm(
     means: Float[Tensor, " basis"],
     betas: Float[Tensor, " basis"],
 ) -> Float[Tensor, "edges basis"]:
-    """Gaussians in exp(-alpha r), times the cosine cutoff (PhysNet, arXiv:1902.08408, eq. 8).
+    """Gaussians in exp(-alpha r), times the cosine cutoff (PhysNet, arXiv:1902.08408).
 
     e_k(r) = phi(r) exp(-beta_k (exp(-alpha r) - mu_k)^2) with alpha = 5 / cutoff.
 

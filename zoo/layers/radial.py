@@ -8,7 +8,7 @@ from zoo.functional import expnorm, expnorm_parameters
 
 
 class ExpNormBasis(nn.Module):
-    """The exponential-normal basis of PhysNet (arXiv:1902.08408, eq. 8).
+    """The exponential-normal basis of PhysNet (arXiv:1902.08408).
 
     Args:
         cutoff: (Å).

@@ -1,8 +1,8 @@
 """Heads: from equivariant features of atoms to properties of structures.
 
-Dipole and polarizability follow PaiNN (Schuett, Unke, Gastegger, arXiv:2102.03150, eqs. 9-10) in
-spirit: atomic charges and polarizabilities from scalars, anisotropic parts from the vectors and
-tensors of the architecture.
+Dipole and polarizability are built as in PaiNN (Schuett, Unke, Gastegger, arXiv:2102.03150): atomic
+charges and polarizabilities from scalars, anisotropic parts from the vectors and tensors of the
+architecture.
 """
 
 from collections.abc import Mapping
