@@ -12,7 +12,7 @@ from ase.build import molecule
 import zoo.datasets as zd
 from zoo import _extras
 from zoo.datasets import dft, generate, gfn2
-from zoo.errors import ConfigError, DataError, MissingExtraError, OutputError, UnknownNameError
+from zoo.errors import ConfigError, DataError, MissingExtraError, OutputError
 
 SHORT = {"stride": 2, "equilibration": 2}
 
@@ -223,13 +223,6 @@ def test_missing_extra_says_what_to_install() -> None:
     with pytest.raises(MissingExtraError, match=r'pip install "geometric-zoo\[datagen\]"'):
         _extras.require("no_such_module", extra="datagen", package="tblite")
     assert _extras.versions("numpy", "no-such-package") == {"numpy": np.__version__}
-
-
-def test_unknown_molecule() -> None:
-    from zoo.datasets._molecules import smiles
-
-    with pytest.raises(UnknownNameError, match="did you mean 'ethanol'"):
-        smiles("etanol")
 
 
 def test_description_is_plain_yaml(tmp_path: Path) -> None:

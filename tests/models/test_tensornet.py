@@ -11,7 +11,13 @@ from ase.build import bulk, molecule
 from safetensors import safe_open
 
 import zoo
-from zoo.errors import CapabilityError, ConfigError, StateMismatchError, UnsupportedInputError
+from zoo.errors import (
+    CapabilityError,
+    ConfigError,
+    StateMismatchError,
+    UnknownHeadError,
+    UnsupportedInputError,
+)
 from zoo.models._atomistic import AtomisticModel
 from zoo.models.tensornet import TensorNet
 
@@ -106,7 +112,7 @@ def test_bad_sizes(argument):
 
 
 def test_unknown_head_names_the_nearest():
-    with pytest.raises(ConfigError, match="dipole"):
+    with pytest.raises(UnknownHeadError, match="dipole"):
         TensorNet(**SMALL, heads=["dipol"])
 
 

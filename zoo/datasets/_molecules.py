@@ -7,7 +7,7 @@ the MD17 data set are used. Needs rdkit (extra `datagen`).
 from ase import Atoms
 
 from zoo._extras import require
-from zoo.errors import DataError, UnknownNameError, nearest
+from zoo.errors import DataError
 
 MD17: dict[str, str] = {
     "aspirin": "CC(=O)Oc1ccccc1C(=O)O",
@@ -21,17 +21,6 @@ MD17: dict[str, str] = {
     "toluene": "Cc1ccccc1",
     "uracil": "O=c1cc[nH]c(=O)[nH]1",
 }
-
-
-def smiles(name: str) -> str:
-    """The SMILES of one of the ten molecules.
-
-    Raises:
-        UnknownNameError: for any other name.
-    """
-    if name not in MD17:
-        raise UnknownNameError(f"unknown molecule {name!r}: {nearest(name, MD17)}")
-    return MD17[name]
 
 
 def embed(text: str, *, seed: int) -> Atoms:

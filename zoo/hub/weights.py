@@ -6,11 +6,9 @@ builds tensors and plain containers and refuses everything else.
 """
 
 import hashlib
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -103,13 +101,6 @@ def dump(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = Non
     """The bytes of a safetensors file; each tensor is copied to the CPU as it is."""
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     return safetensors.torch.save(plain, dict(metadata or {}))
-
-
-def read_metadata(data: bytes) -> dict[str, str]:
-    """The metadata in the header of a safetensors file that `parse` accepted."""
-    length = int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(data[8 : 8 + length])
-    return dict(header.get("__metadata__") or {})
 
 
 def load_strict(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:

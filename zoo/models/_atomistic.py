@@ -21,6 +21,7 @@ from zoo.errors import (
     CapabilityError,
     ConfigError,
     DataError,
+    UnknownHeadError,
     UnsupportedElementError,
     UnsupportedInputError,
     nearest,
@@ -46,7 +47,8 @@ class AtomisticModel(nn.Module):
         max_z: largest atomic number that can be embedded.
 
     Raises:
-        ConfigError: for an unknown or repeated head, or no head at all.
+        UnknownHeadError: for an unknown head.
+        ConfigError: for a repeated head, or none at all, or an impossible cutoff.
     """
 
     architecture: str
@@ -354,6 +356,6 @@ def _check_heads(heads: Sequence[str]) -> None:
         raise ConfigError(f"heads is empty; expected at least one of {', '.join(HEADS)}")
     for kind in heads:
         if kind not in HEADS:
-            raise ConfigError(f"unknown head {kind!r}: {nearest(kind, HEADS)}")
+            raise UnknownHeadError(f"unknown head {kind!r}: {nearest(kind, HEADS)}")
     if len(set(heads)) != len(heads):
         raise ConfigError(f"heads repeats a kind: {list(heads)}")

@@ -4,8 +4,7 @@ a <- d a + (1 - d) w after each step, with d = min(decay, (1 + t) / (10 + t)) so
 start is forgotten early. Buffers are not averaged: they hold constants and reference energies.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -43,15 +42,6 @@ class Ema:
             live.copy_(self.average[name])
             self.average[name].copy_(kept)
         self._swapped = not self._swapped
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Within the context, the model carries the average."""
-        self.swap()
-        try:
-            yield
-        finally:
-            self.swap()
 
     @property
     def swapped(self) -> bool:

@@ -7,7 +7,7 @@ a single composition the problem is rank deficient; the ridge then gives the sol
 norm, which is why energies (thousands of eV) are fitted as they are, without centring.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,14 +102,6 @@ def fit_references(
         explained=_explained(residual, target) or 0.0,
         explained_variance=_explained(residual, target - target.mean()),
     )
-
-
-def apply_references(numbers: Iterable[npt.ArrayLike], values: Mapping[int, float]) -> Array:
-    """Sums reference energies over each structure, eV (structures,); absent elements count 0."""
-    table = np.zeros(120)
-    for z, value in values.items():
-        table[z] = value
-    return np.asarray([table[np.asarray(z, dtype=np.int64)].sum() for z in numbers])
 
 
 def _ridge(counts: Array, target: Array, l2: float) -> tuple[Array, int]:
