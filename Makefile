@@ -2,6 +2,8 @@
 #
 #   make demo    load a pretrained potential, fine-tune it, use it
 #   make test    ruff, mypy, pytest
+#   make fuzz    a thousand damaged files for every reader of data
+#   make docs    the site, in site/; make notebooks runs the tutorials again first
 #
 # Overridable: PYTHON (3.11 or later), VENV, PIP_ARGS, for example a CPU build of torch:
 #   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -15,9 +17,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install $(PIP_ARGS)
 INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
+INSTALLED_DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds test lint scatter release-weights clean
+.PHONY: help demo demo-seeds test fuzz lint docs notebooks scatter release-weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -34,9 +37,13 @@ $(INSTALLED_TEST): $(INSTALLED)
 	$(PIP) -c constraints.txt "geometric-zoo[test,datagen]"
 	touch $@
 
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(PIP) -c constraints.txt "geometric-zoo[docs]"
+	touch $@
+
 # on small molecules a second thread has too little to do and waits at a barrier for each operation,
 # a thousand times longer where another program runs on its core
-demo demo-seeds test: export OMP_NUM_THREADS ?= 1
+demo demo-seeds test fuzz notebooks: export OMP_NUM_THREADS ?= 1
 
 demo: $(INSTALLED)
 	$(BIN)/python -m zoo.apps.demo
@@ -52,17 +59,26 @@ lint: $(INSTALLED_TEST)
 test: lint
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
 
+fuzz: $(INSTALLED_TEST)
+	$(BIN)/python -P -m pytest -m fuzz tests/datasets/test_fuzz.py $(PYTEST_ARGS)
+
+docs: $(INSTALLED_DOCS)
+	$(BIN)/python -m mkdocs build --strict
+
+# needs the extra datagen, which the tests install
+notebooks: $(INSTALLED_TEST)
+	$(BIN)/python docs/_notebooks.py
+
 # optional: its source can't be built in isolation, and building takes about ten minutes
 scatter: $(INSTALLED)
 	$(PIP) setuptools wheel
 	$(PIP) --no-build-isolation torch-scatter
 
-# release/sha256/<digest>: put this tree on any static host and its address into _urls.yaml
-release-weights:
-	mkdir -p release/sha256
-	$(PYTHON) -c "import hashlib, pathlib, shutil; [shutil.copy(p, 'release/sha256/' \
-	+ hashlib.sha256(p.read_bytes()).hexdigest()) for p in pathlib.Path('checkpoints').glob('*.safetensors')]"
+# release/sha256/<digest>, verified, with manifests, cards and an index: put this tree on any static
+# host and its address into checkpoints/_urls.yaml
+release-weights: $(INSTALLED)
+	$(BIN)/python -c "from zoo import hub; print('\n'.join(hub.release('release').written))"
 
 clean:
-	rm -rf build dist release *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist release site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find zoo tests -name __pycache__ -type d -prune -exec rm -rf {} +

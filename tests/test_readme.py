@@ -3,25 +3,15 @@
 import contextlib
 import io
 import re
-import shlex
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+import pages
 import pytest
 
 from zoo.cli.main import run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-#: what makes the long commands short; the commands themselves are README's
-SHORTER = {"finetune": ["--epochs", "1"]}
-
-
-def _blocks() -> Iterator[tuple[str, str]]:
-    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
-        yield match.group(1), match.group(2)
 
 
 def _table(name: str) -> str:
@@ -42,31 +32,7 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """In the order of the page, in one process and one empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_OFFLINE", "1")
-    namespace: dict[str, object] = {}
-    languages = []
-    for language, text in _blocks():
-        languages.append(language)
-        if language == "python":
-            exec(compile(text, "README.md", "exec"), namespace)
-        else:
-            assert language == "sh", f"README has a block of {language!r}, which nothing runs"
-            for line in text.splitlines():
-                _command(shlex.split(line, comments=True))
-    assert set(languages) == {"python", "sh"}
-
-
-def _command(words: list[str]) -> None:
-    if words[0] == "make":  # this test may be running inside it
-        assert shutil.which("make")
-        dry = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
-        assert dry.returncode == 0, dry.stderr
-        return
-    assert words[0] == "zoo", f"README has a command that nothing runs: {words}"
-    try:
-        code = run([*words[1:], *SHORTER.get(words[1], [])])
-    except SystemExit as leaving:  # pragma: no cover
-        code = int(leaving.code or 0)
-    assert code == 0, words
+    assert pages.run_blocks(README, "README.md") == {"python", "sh"}
 
 
 def test_the_tables_are_what_the_command_prints() -> None:
@@ -75,7 +41,7 @@ def test_the_tables_are_what_the_command_prints() -> None:
 
 
 def test_the_two_commands_lead() -> None:
-    first = next(_blocks())
+    first = next(pages.blocks(README))
     assert first[0] == "sh"
     assert [line.split("#")[0].strip() for line in first[1].splitlines()] == [
         "make demo",
@@ -84,15 +50,13 @@ def test_the_two_commands_lead() -> None:
 
 
 def test_the_example_has_five_lines() -> None:
-    text = next(text for language, text in _blocks() if language == "python")
+    text = next(text for language, text in pages.blocks(README) if language == "python")
     assert len([line for line in text.splitlines() if line]) == 5
 
 
 def test_links_lead_somewhere() -> None:
-    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/index.md")]
-    for page in pages:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        assert not pages.broken_links(page, page.read_text())
 
 
 def test_no_number_is_left_to_be_filled_in() -> None:

@@ -12,7 +12,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "zoo").rglob("*.py"))
 DATA_FOLDERS = ("models", "datasets", "recipes", "checkpoints")
-OPTIONAL = {"tblite", "pyscf", "rdkit", "torch_scatter", "huggingface_hub", "tensorly"}
+OPTIONAL = {
+    "ase_db_backends",
+    "huggingface_hub",
+    "lmdb",
+    "pyscf",
+    "rdkit",
+    "tblite",
+    "tensorboard",
+    "tensorly",
+    "torch_scatter",
+    "wandb",
+}
 EXTRAS = ROOT / "zoo" / "_extras.py"  # imports them by name, when asked
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -97,7 +108,10 @@ def _offences(tree: ast.AST, path: Path) -> Iterator[str]:
             yield f"{where}: global"
         elif isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names):
             yield f"{where}: import *"
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in FORBIDDEN_CALLS:
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in FORBIDDEN_CALLS - ALLOWED_CALLS.get(path, set())
+        ):
             yield f"{where}: {ast.unparse(node.func)}"
         elif isinstance(node, ast.Call) and _is_seed(node) and node not in _forked(tree):
             yield f"{where}: seeds the global generator outside fork_rng"
@@ -111,6 +125,8 @@ def _offences(tree: ast.AST, path: Path) -> Iterator[str]:
             yield f"{where}: imports an optional package; use zoo._extras.require"
 
 
+# the one place where a pickle that the caller trusts is read
+ALLOWED_CALLS = {ROOT / "zoo" / "datasets" / "_unpickle.py": {"pickle.load"}}
 FORBIDDEN_CALLS = {
     "print",
     "eval",

@@ -49,6 +49,7 @@ def checkpoint(entry: Mapping[str, Any], *, place: str | None = None) -> str:
             _training(entry.get("training") or {}),
             _list("Limits", entry.get("limits") or []),
             _pairs("Licence", entry.get("license") or {}),
+            _trust(entry.get("trust")),
             _certificate(entry.get("certificate")),
             _list("Citation", entry.get("citation") or []),
             _files(entry),
@@ -97,6 +98,11 @@ def _origin(entry: Mapping[str, Any]) -> str:
     config = entry.get("config") or {}
     if config:
         lines.append("\n" + table(["argument", "value"], list(config.items())))
+    members = entry.get("ensemble")
+    if members:
+        names = [f"`{item['name']}`" for item in members.get("joined") or []]
+        words = f": {', '.join(names)}" if names else ""
+        lines.append(f"\nAn ensemble of {members['members']} members{words}.")
     return "\n".join(lines)
 
 
@@ -119,6 +125,8 @@ def _outputs(outputs: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, output in outputs.items():
         notes = [output.get("kind"), output.get("level_of_theory")]
+        if output.get("default"):
+            notes.append("the default head")
         if output.get("conservative") is not None:
             notes.append("conservative" if output["conservative"] else "direct, not conservative")
         rows.append([name, output.get("unit"), ", ".join(note for note in notes if note)])
@@ -155,6 +163,41 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
     title = f"## Certificate\n\nSymmetry group {certificate.get('group')}, measured by `zoo verify`"
     head = title + (f" with {with_}" if with_ else "") + ".\n\n"
     return head + table(["check", "precision", "error", "tolerance", "result"], rows)
+
+
+def _trust(trust: Mapping[str, Any] | None) -> str:
+    if not trust:
+        return ""
+    text = (
+        "## Trust\n\nThe training domain is stored with the weights: "
+        "`zoo predict --trust` scores structures against it. It was fitted to "
+        f"{trust['frames']} training frames; {100 * trust['quantile']:g} % of "
+        f"{trust['calibration_frames']} others score below 1."
+    )
+    return "\n\n".join([text, *(_separation(row) for row in trust.get("separation") or [])])
+
+
+def _separation(found: Mapping[str, Any]) -> str:
+    aurocs = ", ".join(f"{name} {value:.3f}" for name, value in found["auroc"].items())
+    text = (
+        f"{found['outside_frames']} frames of {found['outside']} against "
+        f"{found['inside_frames']} of {found['inside']}: {100 * found['detected']:.1f} % flagged, "
+        f"{100 * found['false_alarms']:.1f} % false alarms; AUROC: {aurocs}."
+    )
+    if found.get("rank_correlation") is not None:
+        text += (
+            " Rank correlation of an atom's score with the error of its force: "
+            f"{found['rank_correlation']:.2f}."
+        )
+    groups = found.get("groups") or {}
+    if not groups:
+        return text
+    rows = [
+        [name, row["frames"], f"{100 * row['flagged']:.0f} %", row.get("forces_mae")]
+        for name, row in groups.items()
+    ]
+    head = ["outside", "frames", "flagged", "force MAE (meV/Å)"]
+    return f"{text}\n\n{table(head, rows)}"
 
 
 def _files(entry: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 Manifests are read as plain YAML here, so that listing costs no import; `zoo.hub` validates them.
 """
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import _card, _spec, share
+from zoo._environment import cache_folder, shared_caches
 from zoo._files import read_yaml
 from zoo._spec import Spec
 from zoo.errors import ConfigError, ManifestError, UnknownModelError, nearest
@@ -24,6 +26,19 @@ def checkpoints() -> dict[str, Path]:
     """The manifests that ship with the package, by the name of the weights."""
     paths = sorted(share.folder("checkpoints").glob("*.yaml"))
     return {path.stem: path for path in paths if not path.name.startswith("_")}
+
+
+def imported() -> dict[str, Path]:
+    """The manifests that came in bundles (`zoo pull x.zoo`), by the name of the weights."""
+    found: dict[str, Path] = {}
+    for folder in (*shared_caches(), cache_folder()):
+        for note in sorted((folder / "names").glob("[a-z]*.r*")):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                digest = note.read_text(encoding="utf-8").strip()
+                path = folder / "manifests" / digest / MANIFEST
+                if re.fullmatch("[0-9a-f]{64}", digest) and path.is_file():
+                    found.setdefault(note.name, path)
+    return found
 
 
 def manifest(path: Path) -> dict[str, Any]:
@@ -44,14 +59,16 @@ def manifest(path: Path) -> dict[str, Any]:
 def locate(ref: str | Path) -> Path | None:
     """The manifest that a checkpoint's name or path means; None if there is none.
 
-    A name that ships with the package wins over a folder of the same name; anything that holds
-    a path separator or ends in .yaml is a path.
+    A name that ships with the package, or came in a bundle, wins over a folder of the same name;
+    anything that holds a path separator or ends in .yaml is a path.
 
     Raises:
         ManifestError: if `ref` is a path without a manifest.
     """
     text = os.fspath(ref)
     if isinstance(ref, str) and text in (known := checkpoints()):
+        return known[text]
+    if isinstance(ref, str) and text in (known := imported()):
         return known[text]
     path = Path(text).expanduser()
     looks_like_path = isinstance(ref, Path) or any(s in text for s in "/\\")

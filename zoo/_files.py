@@ -54,21 +54,36 @@ def read_yaml(path: Path, *, error: type[ZooError] = ConfigError) -> dict[str, A
         if path.stat().st_size > YAML_LIMIT:
             raise error(f"{path} is larger than {YAML_LIMIT} bytes; this is no file of the zoo")
         text = path.read_text(encoding="utf-8")
-        if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text)):
-            raise error(f"{path} uses YAML aliases (*name); write the values out")
-        value = yaml.load(text, Loader=_Loader)
     except FileNotFoundError as problem:
         raise error(f"there is no file {path}") from problem
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"{path} can't be read: {problem}") from problem
-    except yaml.YAMLError as problem:
-        raise error(f"{path} is not valid YAML: {_place(problem)}") from problem
+    return parse_yaml(text, where=str(path), error=error)
+
+
+def parse_yaml(text: str, *, where: str, error: type[ZooError] = ConfigError) -> dict[str, Any]:
+    """One YAML mapping from its text, as strictly as `read_yaml`.
+
+    Args:
+        text: the text.
+        where: its file, for messages.
+        error: the class to raise.
+
+    Raises:
+        ZooError: of the class `error`; names the file and, where known, the line.
+    """
+    try:
+        if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text)):
+            raise error(f"{where} uses YAML aliases (*name); write the values out")
+        value = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError) as problem:
+        raise error(f"{where} is not valid YAML: {_place(problem)}") from problem
     if not isinstance(value, dict):
-        raise error(f"{path} must hold a mapping (key: value), not {type(value).__name__}")
+        raise error(f"{where} must hold a mapping (key: value), not {type(value).__name__}")
     return value
 
 
-def _place(problem: yaml.YAMLError) -> str:
+def _place(problem: Exception) -> str:
     mark = getattr(problem, "problem_mark", None)
     words = getattr(problem, "problem", None) or str(problem)
     return f"line {mark.line + 1}: {words}" if mark is not None else words

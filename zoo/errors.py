@@ -67,6 +67,14 @@ class UnsupportedElementError(UnsupportedInputError):
     """A chemical element that the model was not trained on."""
 
 
+class OutsideDomainError(UnsupportedInputError):
+    """A structure outside the training domain, where such are to be refused."""
+
+
+class TrustWarning(UserWarning):
+    """A structure outside the training domain, where such are to be pointed out."""
+
+
 class CapabilityError(ZooError, NotImplementedError):
     """A property that the model does not provide."""
 

@@ -50,3 +50,12 @@ def test_missing_peer_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(_peers, "available", lambda package, folder: False)
     with pytest.raises(MissingExtraError, match="pip install --no-deps --target"):
         _peers.torchmd_net(tmp_path)
+
+
+def test_data_rows():
+    rows = bench.data("tensornet-s", frames=300, megabytes=1, steps=3)
+    assert rows[-1].keys() == {"what", *machine()}
+    assert len(rows) == 10
+    assert all(row["ours"] >= 0 for row in rows[:-1])
+    speeds = [row["ours"] for row in rows if "1/s" in row["what"]]
+    assert len(speeds) == 3 and all(speed > 1 for speed in speeds)

@@ -12,7 +12,10 @@ import typer
 from zoo.cli import _common, info, main
 from zoo.errors import Interrupted
 
-VERBS = "list info pull verify predict train finetune eval convert data bench doctor".split()
+VERBS = (
+    "list info pull bundle upload verify predict trust train finetune ensemble eval convert cache "
+    "data bench doctor"
+).split()
 
 
 def test_help_lists_every_verb(cli: Callable[..., tuple[int, str, str]]) -> None:
@@ -27,9 +30,14 @@ def test_every_verb_has_help(cli: Callable[..., tuple[int, str, str]], verb: str
     code, out, _ = cli(verb, "--help")
     assert code == 0
     assert out.startswith(f"Usage: zoo {verb}")
-    words = [["gfn2"], ["dft"]] if verb == "data" else [["atoms"]] if verb == "bench" else [[]]
-    for rest in words:
-        inner = ["generate", *rest] if verb == "data" else rest
+    made = [["generate", method] for method in ("gfn2", "emt", "dft")]
+    groups = {
+        "data": [*made, ["check"], ["convert"], ["split"]],
+        "bench": [["atoms"], ["data"]],
+        "cache": [["ls"], ["prune"]],
+        "trust": [["fit"], ["test"]],
+    }
+    for inner in groups.get(verb, [[]]):
         assert "--json" in cli(verb, *inner, "--help")[1]
 
 

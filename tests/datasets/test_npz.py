@@ -106,7 +106,7 @@ def test_npz_without_positions(tmp_path: Path) -> None:
     arrays = md17()
     arrays["xyz"] = arrays.pop("R")
     with pytest.raises(DataError, match="has no positions"):
-        zd.open(write(tmp_path, **arrays), units=MD17_UNITS)
+        zd.open(write(tmp_path, **arrays), units=MD17_UNITS, domain="atoms")
     dataset = zd.open(tmp_path / "a.npz", units=MD17_UNITS, keys={"positions": "xyz"})
     assert len(dataset) == 5
 

@@ -283,7 +283,7 @@ def test_samples_and_atoms_are_copies() -> None:
     dataset[0].pos.add_(1)
     dataset.atoms(0).positions += 1
     dataset.atoms(0).calc.results["forces"] += 1
-    assert zd.AtomsDataset(dataset._frames).hash == before
+    assert zd.AtomsDataset(dataset._store).hash == before
 
 
 def test_take_is_checked_and_keeps_frame_numbers() -> None:

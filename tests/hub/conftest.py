@@ -4,8 +4,10 @@ import hashlib
 import http.server
 import os
 import shutil
+import subprocess
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,8 @@ from ase import Atoms
 from ase.build import molecule
 
 import zoo
-from zoo import share
+from zoo import hub, share
+from zoo._environment import VARIABLES
 from zoo.hub import weights
 from zoo.models.tensornet import TensorNet
 
@@ -28,9 +31,9 @@ NAME = "tensornet-s.tiny.r1"
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own; no setting of the machine counts."""
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    for name in ("ZOO_OFFLINE", "ZOO_MIRROR", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy"):
+    for name in (*VARIABLES, "HTTP_PROXY", "HTTPS_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "*")
     return tmp_path / "cache"
 
@@ -62,6 +65,31 @@ def saved(tmp_path: Path, model: TensorNet, structures: list[Atoms]) -> Path:
     )
 
 
+@pytest.fixture
+def bundled(saved: Path, tmp_path: Path) -> Path:
+    return hub.bundle(saved, tmp_path / "x.zoo")
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """The members of a bundle."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def everything(folder: Path) -> set[Path]:
+    """All files below a folder."""
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def may_mount() -> bool:
+    """Whether a process may have a disk of its own here, as in a container."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return False
+    words = [unshare, "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return subprocess.run(words, capture_output=True).returncode == 0
+
+
 def edit(folder: Path, **changes: Any) -> Path:
     """Rewrites fields of a folder's manifest; None removes one."""
     path = folder / "manifest.yaml"
@@ -74,13 +102,17 @@ def edit(folder: Path, **changes: Any) -> Path:
 class Server:
     """`files` by digest or name; the first part of the address says how they are served.
 
-    ok: whole. wrong: one byte changed. short: half of what the header announces. slow: half, then
-    a wait until `release` is set. Anything else, or an unknown file: 404.
+    ok: whole, whatever was asked for. range: from the byte that was asked for. wrong: one byte
+    changed. short: half of what the header announces. pieces: from the byte that was asked for, but
+    only half of the rest. slow: half, then a wait until `release` is set. changed: whole at first,
+    then the rest of another file. askew: a range that nobody asked for. moved: a redirection to
+    ok. Anything else, or an unknown file: 404.
     """
 
     base: str
     files: dict[str, bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    ranges: list[str | None] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
 
     def add(self, folder: Path) -> None:
@@ -92,38 +124,70 @@ class Server:
         return f"{self.base}/{how}"
 
 
+_RANGED = ("range", "pieces", "changed", "askew")
+_KINDS = ("ok", "wrong", "short", "slow", *_RANGED)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    state: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.state.requests.append(self.path)
+        self.state.ranges.append(wanted)
+        how, name = self.path.split("/")[1], self.path.split("/")[-1]
+        data = self.state.files.get(name)
+        if how == "moved" and data is not None:
+            self.send_response(302)
+            self.send_header("Location", f"/ok/{name}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif data is None or how not in _KINDS:
+            self.send_error(404)
+        else:
+            start = int(wanted.removeprefix("bytes=")[:-1]) if wanted and how in _RANGED else 0
+            self.answer(how, data, start)
+
+    def answer(self, how: str, data: bytes, start: int) -> None:
+        if start > len(data) or (start and start == len(data)):
+            self.send_error(416)
+            return
+        if how == "wrong":
+            data = bytes([data[0] ^ 1]) + data[1:]
+        if how == "changed" and start:
+            data = bytes(byte ^ 1 for byte in data)
+        rest = data[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        if start:
+            first = start - 1 if how == "askew" else start
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        try:
+            self.body(how, rest)
+        except (BrokenPipeError, ConnectionResetError):  # the client was killed, or had enough
+            self.close_connection = True
+
+    def body(self, how: str, rest: bytes) -> None:
+        half = len(rest) // 2
+        if how not in ("short", "pieces", "slow"):
+            self.wfile.write(rest)
+            return
+        self.wfile.write(rest[:half])
+        self.wfile.flush()
+        self.close_connection = True
+        if how == "slow":
+            self.state.release.wait(60)
+            self.wfile.write(rest[half:])
+
+    def log_message(self, *_: Any) -> None: ...
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.requests.append(self.path)
-            how, name = self.path.split("/")[1], self.path.split("/")[-1]
-            data = state.files.get(name)
-            if data is None or how not in ("ok", "wrong", "short", "slow"):
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if how == "wrong":
-                data = bytes([data[0] ^ 1]) + data[1:]
-            if how in ("short", "slow"):
-                self.wfile.write(data[: len(data) // 2])
-                self.wfile.flush()
-                if how == "short":
-                    self.close_connection = True
-                    return
-                state.release.wait(60)
-                data = data[len(data) // 2 :]
-            try:
-                self.wfile.write(data)
-            except (BrokenPipeError, ConnectionResetError):  # the client was killed
-                self.close_connection = True
-
-        def log_message(self, *_: Any) -> None: ...
-
-    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state = Server(f"http://127.0.0.1:{web.server_port}")
+    handler = type("OwnHandler", (Handler,), {})
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    handler.state = state = Server(f"http://127.0.0.1:{web.server_port}")
     thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield state
@@ -137,10 +201,7 @@ def server() -> Iterator[Server]:
 def remote(tmp_path: Path, saved: Path, server: Server) -> Path:
     """A manifest alone; its files are on the server."""
     server.add(saved)
-    folder = tmp_path / "remote"
-    folder.mkdir()
-    shutil.copy(saved / "manifest.yaml", folder)
-    return edit(folder, urls=[server.url("ok")])
+    return manifest_alone(saved, tmp_path / "remote", server.url("ok"))
 
 
 def blobs(cache: Path) -> list[Path]:
@@ -162,6 +223,13 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def manifest_alone(saved: Path, folder: Path, *urls: str) -> Path:
+    """A copy of a manifest without its files, which are at these addresses."""
+    folder.mkdir()
+    shutil.copy(saved / "manifest.yaml", folder)
+    return edit(folder, urls=list(urls) or None)
 
 
 def replace(folder: Path, data: bytes, path: str = "model.safetensors") -> Path:

@@ -2,10 +2,7 @@
 
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pytest
 import yaml
 
 import zoo
-from tests.hub.conftest import Server, blobs, edit, left_over, wait_for
+from tests.hub.conftest import NAME, Server, blobs, edit, left_over
 from zoo import hub
 from zoo.errors import (
     ConfigError,
@@ -25,18 +22,6 @@ from zoo.errors import (
 )
 from zoo.hub import cache as cache_module
 from zoo.hub import download
-
-PULL = "import sys, zoo.hub; print(zoo.hub.pull(sys.argv[1]))"
-
-
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PULL, str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-    )
 
 
 def test_pull_fetches_once(remote: Path, cache: Path, server: Server) -> None:
@@ -75,9 +60,9 @@ def test_truncated_answer_is_refused_and_not_kept(
     remote: Path, cache: Path, server: Server
 ) -> None:
     edit(remote, urls=[server.url("short")])
-    with pytest.raises((DownloadError, IntegrityError)):
+    with pytest.raises(DownloadError, match="short/model.safetensors: .*IncompleteRead"):
         zoo.load(remote)
-    assert blobs(cache) == [] and left_over(cache) == []
+    assert blobs(cache) == []
 
 
 def test_an_endless_answer_is_cut(remote: Path, cache: Path, server: Server) -> None:
@@ -165,8 +150,11 @@ def test_offline_opens_no_socket(
     assert zoo.load(saved, check=True)
     with pytest.raises(OfflineError, match="ZOO_OFFLINE") as error:
         zoo.load(remote)
-    digest = hub.read_manifest(remote / "manifest.yaml").weights.sha256
-    assert str(cache_module.blob(digest)) in str(error.value)
+    message = str(error.value)
+    for file in hub.read_manifest(remote / "manifest.yaml").files:  # all that is missing at once
+        assert f"{file.path} ({file.bytes} bytes) at {cache_module.blob(file.sha256)}" in message
+    assert f"zoo bundle {NAME} -o {NAME}.zoo" in message
+    assert f"zoo pull {NAME}.zoo" in message
 
 
 def test_offline_uses_the_cache(remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,46 +219,6 @@ def test_old_left_overs_are_swept(remote: Path, cache: Path) -> None:
         os.utime(path, (time.time() - age,) * 2)
     hub.pull(remote)
     assert [path.name for path in left_over(cache)] == ["new"]
-
-
-@pytest.mark.slow  # each process imports torch
-def test_a_killed_download_leaves_nothing_behind_that_counts(
-    tmp_path: Path, cache: Path, server: Server
-) -> None:
-    model = zoo.create("tensornet-s", num_rbf=4)  # large enough to reach the disk in pieces
-    saved = zoo.save(model, tmp_path / "large", name="tensornet-s.large.r1")
-    server.add(saved)
-    remote = tmp_path / "remote"
-    remote.mkdir()
-    shutil.copy(saved / "manifest.yaml", remote)
-    edit(remote, urls=[server.url("slow")])
-    process = start(remote)
-    wait_for(lambda: any(path.stat().st_size > 0 for path in left_over(cache)) or process.poll())
-    process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors
-    assert blobs(cache) == []
-    server.release.set()
-    edit(remote, urls=[server.url("ok")])
-    assert zoo.load(remote)
-    assert len(blobs(cache)) == 1
-
-
-@pytest.mark.slow
-def test_two_processes_pull_at_once(remote: Path, cache: Path, server: Server) -> None:
-    edit(remote, urls=[server.url("slow")])
-    processes = [start(remote), start(remote)]
-    # both are in the middle of the same file before either may finish
-    wait_for(lambda: len(server.requests) >= 2 or any(p.poll() is not None for p in processes))
-    server.release.set()
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    digests = {item.sha256 for item in hub.read_manifest(remote / "manifest.yaml").files}
-    assert {path.name for path in blobs(cache)} == digests
-    assert all(cache_module.sha256(path) == path.name for path in blobs(cache))
-    assert left_over(cache) == []
-    assert server.requests[0] == server.requests[1]
 
 
 def test_every_refusal_is_a_zoo_error() -> None:

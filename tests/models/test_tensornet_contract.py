@@ -19,3 +19,8 @@ class TestTensorNetRotationsOnly(AtomisticContract):
 class TestTensorNetWithoutLayers(AtomisticContract):
     architecture = "tensornet"
     config = {**SMALL, "num_layers": 0}
+
+
+class TestTensorNetWithTwoEnergyHeads(AtomisticContract):
+    architecture = "tensornet"
+    config = {**SMALL, "num_layers": 1, "heads": ["energy/pbe", "energy"]}

@@ -131,9 +131,19 @@ def test_methods_change_what_they_say(
     assert "emt" in report.details["old_task"]
 
 
-def test_references_can_be_kept(pretrained: Path, shifted: Path, tmp_path: Path) -> None:
+def test_references_can_be_kept(
+    pretrained: Path, shifted: Path, labelled: Labeller, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="another level of theory, or another kind.*references='fi"):
+        zoo.finetune(pretrained, shifted, output=tmp_path, references="keep", progress=quiet)
+    write(tmp_path / "same.extxyz", labelled("CH3OH", 10) + labelled("CH4", 10))
     report = zoo.finetune(
-        pretrained, shifted, output=tmp_path, references="keep", epochs=1, progress=quiet
+        pretrained,
+        tmp_path / "same.extxyz",
+        output=tmp_path,
+        references="keep",
+        epochs=1,
+        progress=quiet,
     )
     kept = zoo.load(pretrained).energy_scale.reference
     assert torch.equal(report.model.energy_scale.reference, kept)

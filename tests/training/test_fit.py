@@ -12,25 +12,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from training_runs import quiet, run
 
 from zoo.datasets import AtomsDataset
-from zoo.errors import DataError, Interrupted, OutputError, RecipeError
-from zoo.training import callbacks, prepare
-from zoo.training.fit import FitResult, fit
+from zoo.errors import DataError, OutputError, RecipeError
+from zoo.training import prepare, saving
+from zoo.training.fit import fit
 from zoo.training.metrics import assess
-from zoo.training.recipe import Recipe
 
 Maker = Callable[..., Any]
-
-
-def quiet(line: str) -> None:
-    """Takes progress lines."""
-
-
-def run(model: Any, recipe: Recipe, data: AtomsDataset, folder: Path, **options: Any) -> FitResult:
-    prepare.set_scales(model, recipe, data.split("train"))
-    options = {"progress": quiet} | options
-    return fit(model, recipe, data.split("train"), data.split("val"), folder, **options)
 
 
 def test_errors_fall_and_the_best_weights_are_kept(
@@ -53,7 +43,7 @@ def test_errors_fall_and_the_best_weights_are_kept(
     assert [row["epoch"] for row in result.history] == list(range(1, 13))
     header = (tmp_path / "logs" / "version_0" / "metrics.csv").read_text().splitlines()[0]
     assert {"train_loss", "val_loss", "val_forces_mae", "lr"} <= set(header.split(","))
-    state = load_file(tmp_path / "run" / callbacks.BEST)
+    state = load_file(tmp_path / "run" / saving.BEST)
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
 
 
@@ -64,14 +54,14 @@ def test_the_average_is_what_counts(
     model, untouched = tiny(), tiny()
     chosen = recipe(ema={"decay": 1.0 - 1e-9})
     seen: list[torch.Tensor] = []
-    step = callbacks.Interrupts.on_train_batch_end
+    step = saving.Interrupts.on_train_batch_end
 
     def spy(self: Any, trainer: Any, task: Any, *rest: Any) -> None:
         seen.append(next(task.model.parameters()).detach().clone())
         step(self, trainer, task, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks.Interrupts, "on_train_batch_end", spy)
+        patch.setattr(saving.Interrupts, "on_train_batch_end", spy)
         run(model, chosen, dataset, tmp_path)
     start = next(untouched.parameters())
     moved = (seen[-1] - start).abs().max()
@@ -80,80 +70,6 @@ def test_the_average_is_what_counts(
     without = tiny()
     run(without, recipe(ema=None), dataset, tmp_path / "none")
     assert not torch.equal(next(without.parameters()), next(model.parameters()))
-
-
-@pytest.mark.parametrize("after", [4, 6])  # inside an epoch, and at the end of one
-def test_interrupted_and_resumed_equals_uninterrupted(
-    tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path, after: int
-) -> None:
-    whole, parts = tiny(), tiny()
-    chosen = recipe(trainer={"max_epochs": 3, "batch_size": 4, "precision": "64-true"})
-    expected = run(whole, chosen, dataset, tmp_path / "whole")
-    calls = 0
-
-    def interrupt(module: Any, inputs: Any, output: Any) -> None:
-        nonlocal calls
-        calls += module.training
-        if calls == after and module.training:
-            signal.raise_signal(signal.SIGINT)
-
-    handle = parts.register_forward_hook(interrupt)
-    with pytest.raises(Interrupted, match=f"interrupted after {after} steps") as caught:
-        run(parts, chosen, dataset, tmp_path / "parts")
-    assert isinstance(caught.value, KeyboardInterrupt)
-    assert (tmp_path / "parts" / callbacks.LAST).is_file()
-    handle.remove()
-    fresh = tiny()
-    result = run(fresh, chosen, dataset, tmp_path / "parts", resume=True)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, fresh.state_dict()[name]), name
-    timeless = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in rows.history]
-        for rows in (expected, result)
-    ]
-    assert timeless[0] == timeless[1]
-    assert result.steps == expected.steps
-
-
-def test_the_state_holds_plain_data_only(
-    tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path
-) -> None:
-    run(tiny(), recipe(), dataset, tmp_path)
-    state = torch.load(tmp_path / callbacks.LAST, weights_only=True)
-    assert {"zoo_ema", "zoo_plateau", "optimizer_states"} <= set(state)
-
-
-def test_a_kill_while_saving_leaves_the_previous_state(
-    tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path
-) -> None:
-    run(tiny(), recipe(), dataset, tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def die(*args: Any) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "replace", die)
-        with pytest.raises(Interrupted):
-            run(tiny(), recipe(trainer={"max_epochs": 2}), dataset, tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    longer = recipe(trainer={"max_epochs": 5, "batch_size": 4})
-    resumed = run(tiny(), longer, dataset, tmp_path, resume=True)
-    assert resumed.epochs == 5 and len(resumed.history) == 5
-
-
-@pytest.mark.parametrize("limit", [None, "00:00:01"])
-def test_resuming_what_is_finished_changes_nothing(
-    tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path, limit: str | None
-) -> None:
-    epochs = 2 if limit is None else 100_000
-    chosen = recipe(trainer={"max_epochs": epochs, "max_time": limit, "val_every": epochs})
-    first, second = tiny(), tiny()
-    expected = run(first, chosen, dataset, tmp_path)
-    again = run(second, chosen, dataset, tmp_path, resume=True)
-    assert again.steps == expected.steps and again.history == expected.history
-    for name, value in first.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
 
 
 def test_the_clock_stops_a_run_and_it_is_validated(
@@ -276,6 +192,59 @@ def test_divergence_is_said(
     wild = recipe(optimizer={"lr": 1e30}, trainer={"max_epochs": 2, "clip": None}, ema=None)
     with pytest.raises(RecipeError, match="diverged"):
         run(tiny(), wild, dataset, tmp_path)
+
+
+def test_a_penalty_is_added_to_each_step(
+    tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path
+) -> None:
+    def size(model: Any) -> torch.Tensor:
+        return torch.stack([p.square().sum() for p in model.parameters()]).sum()
+
+    start, free, held = tiny(), tiny(), tiny()
+    run(free, recipe(), dataset, tmp_path / "free")
+    run(held, recipe(), dataset, tmp_path / "held", penalty=lambda model: 1e3 * size(model))
+    assert size(held) < size(free) and size(held) < size(start)
+
+
+def test_layers_learn_at_their_own_rates(
+    tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path
+) -> None:
+    model, start = tiny(), tiny()
+    chosen = recipe(
+        optimizer={"lr": 1e-3, "layer_decay": 1e-6},
+        schedule={"kind": "constant"},
+        ema=None,
+        trainer={"max_epochs": 1, "batch_size": 4},
+    )
+    run(model, chosen, dataset, tmp_path)
+    moved = {
+        name: float((value - start.get_parameter(name)).detach().abs().max())
+        for name, value in model.named_parameters()
+    }
+    blocks = model.blocks()
+    first = {id(p) for p in blocks[0].parameters()}
+    slow = [moved[name] for name, p in model.named_parameters() if id(p) in first]
+    last = {id(p) for p in blocks[-1].parameters()}
+    fast = [moved[name] for name, p in model.named_parameters() if id(p) in last]
+    assert len(blocks) > 1 and max(slow) < 1e-6 < 1e-4 < max(fast)
+
+
+def test_batches_have_a_limit_that_no_frame_may_exceed(
+    tiny: Maker, recipe: Maker, dataset: AtomsDataset, tmp_path: Path
+) -> None:
+    trainer = {"max_epochs": 2, "batch_by": "atoms", "batch_size": 20}
+    sizes: list[int] = []
+    model = tiny()
+    model.register_forward_pre_hook(
+        lambda module, inputs: sizes.append(len(inputs[0].pos)) if module.training else None
+    )
+    result = run(model, recipe(trainer=trainer), dataset, tmp_path / "a")
+    assert len(sizes) == result.steps and max(sizes) <= 20
+    assert sum(sizes) == 2 * dataset.split("train").counts.sum()
+    assert result.epochs == 2
+    small = recipe(trainer=trainer | {"batch_size": 5})
+    with pytest.raises(DataError, match=r"training frame \d+ alone has 6 atoms.*batch_size: 5"):
+        run(tiny(), small, dataset, tmp_path / "b")
 
 
 def test_progress_says_how_long_it_takes(

@@ -125,6 +125,15 @@ def test_the_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:
     assert again.sha256() == first.sha256()
 
 
+def test_keys_that_came_later_leave_old_digests_alone(tmp_path: Path) -> None:
+    """The digest in the manifests of released weights."""
+    old = recipes.load(write(tmp_path, GOOD))
+    assert old.sha256() == "7b36c3849b9dab9d737d3c12d724c448b0b448c6a78004af67ca8e3708b95351"
+    new = recipes.load(tmp_path / "r.yaml", overrides={"trainer.num_workers": 2})
+    assert new.sha256() != old.sha256()
+    assert recipes.load(write(tmp_path, new.to_yaml())) == new
+
+
 def test_names_of_shipped_recipes() -> None:
     with pytest.raises(RecipeError, match="did you mean 'gfn2-md10/tensornet'"):
         recipes.load("gfn2-md10/tensornett")

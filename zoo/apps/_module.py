@@ -1,4 +1,4 @@
-"""A user's own model, found by "package.module:Name"."""
+"""A user's own model or function, found by "package.module:Name"."""
 
 import importlib
 import importlib.util
@@ -28,16 +28,7 @@ def load_module(path: str, arguments: Mapping[str, Any] | None = None) -> nn.Mod
     Raises:
         ConfigError: says which step failed: the form, the import, the name, the construction.
     """
-    source, _, name = path.rpartition(":")
-    if not (source and name.isidentifier()):
-        raise ConfigError(
-            f"{path!r} does not say where a model is; write package.module:Name or file.py:Name"
-        )
-    module = _imported(source)
-    if not hasattr(module, name):
-        public = [each for each in vars(module) if not each.startswith("_")]
-        raise ConfigError(f"{source} has no {name!r}: {nearest(name, public)}")
-    found = getattr(module, name)
+    found = load_object(path, what="a model")
     if isinstance(found, nn.Module):
         if arguments:
             raise ConfigError(f"{path} is built already; it takes no arguments {dict(arguments)}")
@@ -53,6 +44,28 @@ def load_module(path: str, arguments: Mapping[str, Any] | None = None) -> nn.Mod
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{path} gave {type(model).__name__}; expected a torch.nn.Module")
     return model
+
+
+def load_object(path: str, *, what: str) -> Any:
+    """Imports anything by "package.module:Name" or "folder/file.py:Name".
+
+    Args:
+        path: where it is.
+        what: what it is meant to be, for messages: "a model".
+
+    Raises:
+        ConfigError: says which step failed: the form, the import, the name.
+    """
+    source, _, name = path.rpartition(":")
+    if not (source and name.isidentifier()):
+        raise ConfigError(
+            f"{path!r} does not say where {what} is; write package.module:Name or file.py:Name"
+        )
+    module = _imported(source)
+    if not hasattr(module, name):
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise ConfigError(f"{source} has no {name!r}: {nearest(name, public)}")
+    return getattr(module, name)
 
 
 def _imported(source: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""Benchmarks of the atoms domain: training step, memory, neighbour lists, start-up, scatter.
+"""Benchmarks of the atoms domain: training step, memory, neighbour lists, start-up, scatter, data.
 
 Every row names its unit; `ratio` is the peer over ours (above one: ours is faster or smaller)
 except for the neighbour list, where it is ours over vesin's. Ratios are medians over rounds in
@@ -50,6 +50,15 @@ def atoms(
     rows += [_start("import zoo"), _start("import zoo.cli.main as m; m.run(['list'])")]
     rows += [_overhead(name, repeats), _scatter(repeats)]
     return [*rows, {"what": "machine", **machine()}]
+
+
+def data(
+    name: str = "tensornet", *, frames: int = 100_000, megabytes: int = 1024, steps: int = 40
+) -> list[Row]:
+    """Speed and memory of reading data, see `zoo.apps._bench_data.measure`."""
+    from zoo.apps._bench_data import measure
+
+    return measure(name=name, frames=frames, megabytes=megabytes, steps=steps)
 
 
 # --- the training step ------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     folder = Path(arguments.output)
     model = _load(console, arguments.checkpoint)
-    frames = zoo.datasets.open(DATA).split("test")
+    frames = zoo.datasets.open(DATA, domain="atoms").split("test")
     _predict(console, model, frames.atoms(0))
     results = [
         _compare(console, model, folder / f"seed-{seed}", seed, arguments)

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zoo._environment import VARIABLES, cache_folder, shared_caches
+
 DISTRIBUTION = "geometric-zoo"
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*>=\s*([0-9.]+)(.*)$")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([\w-]+)['\"]")
@@ -102,10 +104,8 @@ def _devices() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    """Where downloaded weights go, and what the environment says of the network."""
-    from zoo.hub.cache import root
-
-    folder = root()
+    """Where downloaded weights go, and what the environment says of it and of the network."""
+    folder = cache_folder()
     existing = folder
     while not existing.exists():
         existing = existing.parent
@@ -116,6 +116,10 @@ def _cache() -> Iterator[Finding]:
     except OSError as problem:
         advice = f"{folder}: {problem.strerror or problem}; set ZOO_CACHE to a writable folder"
         yield Finding("cache", "problem", advice)
-    for name in ("ZOO_CACHE", "ZOO_MIRROR", "ZOO_OFFLINE"):
+    for shared in shared_caches():
+        readable = shared.is_dir() and os.access(shared, os.R_OK | os.X_OK)
+        detail = str(shared) if readable else f"{shared} is no folder that can be read; it is empty"
+        yield Finding("shared cache", "ok" if readable else "note", detail)
+    for name, words in VARIABLES.items():
         if name in os.environ:
-            yield Finding(name, "note", f"set to {os.environ[name]!r}")
+            yield Finding(name, "note", f"set to {os.environ[name]!r}; {words}")

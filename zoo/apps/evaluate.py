@@ -20,6 +20,7 @@ def evaluate(
     keys: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
     batch_size: int = 16,
+    head: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Compares a model with labels.
@@ -31,6 +32,7 @@ def evaluate(
         keys: where the labels are, such as `{"energy": "REF_energy"}` (with a file).
         units: of the file, where the format has none (with a file).
         batch_size: structures per model call.
+        head: the energy head to evaluate; the model's first if None.
         progress: called with (structures done, structures in all).
 
     Returns:
@@ -41,12 +43,12 @@ def evaluate(
 
     Raises:
         DataError: if the data has no label that the model predicts.
-        UnknownNameError: if there is no such split.
+        UnknownNameError: if there is no such split, or no such head.
     """
     network = model if isinstance(model, AtomisticModel) else hub.load(model)
     dataset = data
     if not isinstance(dataset, AtomsDataset):
-        dataset = datasets.open(dataset, keys=keys, units=units)
+        dataset = datasets.open(dataset, keys=keys, units=units, domain="atoms")
     if split is not None:
         dataset = dataset.split(split)
     dataset.check()
@@ -56,7 +58,9 @@ def evaluate(
             f"{sorted(network.outputs)}, so there is nothing to compare; name the labels with "
             "keys= (--key energy=REF_energy)"
         )
-    return assess(network, dataset, batch_size=batch_size, progress=progress).metrics
+    return assess(
+        network, dataset, batch_size=batch_size, head=head, progress=progress
+    ).metrics
 
 
 def rows(metrics: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -15,9 +15,14 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from zoo._files import write_atomic
 from zoo.datasets.atoms import to_batch
 from zoo.errors import ConfigError
+from zoo.layers.atomistic import AtomFeatures, AtomGraph
 from zoo.models._atomistic import AtomisticModel
+from zoo.models._trust import Trust, Verdict, trust_of
 
 FORMATS = ("extxyz", "json")
+_PER_ATOM = ("forces", "forces_std")
+#: outputs that ASE's calculator results do not have: kept in info, and per atom
+_INFO, _ARRAYS = ("polarizability", "energy_std"), ("forces_std",)
 
 
 def predict(
@@ -25,6 +30,8 @@ def predict(
     structures: Sequence[Atoms],
     *,
     batch_size: int = 16,
+    head: str | None = None,
+    trust: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """What a model says about each structure.
@@ -33,18 +40,26 @@ def predict(
         model: any atomistic model; its precision and device are used.
         structures: molecules and crystals may be mixed (Å).
         batch_size: structures per model call.
+        head: the energy head to use; the model's first if None.
+        trust: say of each structure whether it lies in the training domain.
         progress: called with (structures done, structures in all).
 
     Returns:
         One dict per structure, in order: `energy` (eV, float), `forces` (n, 3) eV/Å, `stress`
-        (3, 3) eV/Å³ where all three directions are periodic, and the model's other outputs.
+        (3, 3) eV/Å³ where all three directions are periodic, and the model's other outputs. With
+        `trust` also `trust`: `score` (at most 1 inside), `inside`, `reason` (a sentence that names
+        atoms, pairs or elements) and `atoms`, the score of each atom (n,).
 
     Raises:
+        CapabilityError: with `trust`, if no training domain is stored with the weights.
         UnsupportedInputError: if a structure can't be taken; all are checked before the first call.
         ConfigError: if `batch_size` is below 1.
+        UnknownHeadError: for a head that the model does not have.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
+    domain = trust_of(model) if trust else None
+    chosen: dict[str, Any] = {} if head is None else {"head": model.find_head(head)}
     frames = list(structures)
     # a bad structure is named by its place in the whole list, before any work is done
     to_batch(frames, labels=False)
@@ -52,9 +67,13 @@ def predict(
     done = 0
     for indices in _batches(frames, batch_size):
         batch = to_batch([frames[i] for i in indices], dtype=model.dtype, labels=False)
-        out = model(batch.to(model.device), create_graph=False)
+        verdicts: list[Verdict] = []
+        options = {} if domain is None else {"observe": _judge(domain, verdicts)}
+        out = model(batch.to(model.device), create_graph=False, **chosen, **options)
         for i, result in zip(indices, _split(out, [len(frames[i]) for i in indices]), strict=True):
             results[i] = result
+        for i, verdict in zip(indices, verdicts, strict=domain is not None):
+            results[i]["trust"] = _plain(verdict)
         done += len(indices)
         if progress is not None:
             progress(done, len(frames))
@@ -77,8 +96,11 @@ def labelled(
         values = dict(result)
         if "stress" in values:
             values["stress"] = full_3x3_to_voigt_6_stress(values["stress"])
-        extra = {k: values.pop(k) for k in list(values) if k == "polarizability"}
+        extra = {k: values.pop(k) for k in list(values) if k in _INFO}
         frame.info |= extra | ({"model": model} if model else {})
+        for name in [k for k in values if k in _ARRAYS]:
+            frame.arrays[name] = np.asarray(values.pop(name))
+        _add_trust(frame, values.pop("trust", None))
         frame.calc = SinglePointCalculator(frame, **values)
         frames.append(frame)
     return frames
@@ -86,10 +108,7 @@ def labelled(
 
 def to_json(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same results with lists for arrays."""
-    return [
-        {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in result.items()}
-        for result in results
-    ]
+    return [{k: _listed(v) for k, v in result.items()} for result in results]
 
 
 def write(
@@ -124,6 +143,37 @@ def write(
     write_atomic(path, text)
 
 
+def _judge(domain: Trust, verdicts: list[Verdict]) -> Callable[[AtomGraph, AtomFeatures], None]:
+    """Collects the verdicts on a batch while the model evaluates it."""
+
+    def observe(graph: AtomGraph, x: AtomFeatures) -> None:
+        verdicts.extend(domain.judge(domain.measure(graph, x), graph.num_graphs))
+
+    return observe
+
+
+def _plain(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "score": verdict.score,
+        "inside": verdict.inside,
+        "reason": verdict.reason,
+        "atoms": verdict.atoms,
+    }
+
+
+def _add_trust(frame: Atoms, trust: dict[str, Any] | None) -> None:
+    """`trust_score`, `trust_inside` and `trust_reason` in info, `trust` per atom."""
+    if trust is not None:
+        frame.info |= {f"trust_{key}": trust[key] for key in ("score", "inside", "reason")}
+        frame.arrays["trust"] = trust["atoms"]
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
 def _batches(frames: Sequence[Atoms], size: int) -> list[list[int]]:
     """Indices per call; by number of periodic directions, on which the outputs depend."""
     batches = []
@@ -139,6 +189,7 @@ def _split(out: dict[str, Any], sizes: Sequence[int]) -> list[dict[str, Any]]:
     parts: dict[str, Any] = {}
     for name, value in out.items():
         array = value.detach().cpu().double().numpy()
-        parts[name] = np.split(array, bounds) if name == "forces" else array
+        parts[name] = np.split(array, bounds) if name in _PER_ATOM else array
     results = [{name: part[g] for name, part in parts.items()} for g in range(len(sizes))]
-    return [r | {"energy": float(r["energy"])} if "energy" in r else r for r in results]
+    numbers = ("energy", "energy_std")
+    return [{k: float(v) if k in numbers else v for k, v in r.items()} for r in results]

@@ -17,6 +17,9 @@ OK, FAILED, USAGE, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 Json = Annotated[bool, typer.Option("--json/--no-json", help="Print JSON on standard output.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; it must exist.")]
+Head = Annotated[
+    str | None, typer.Option(help="Which energy head; without it the weights' default.")
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Structures per model call.")]
 Untrained = Annotated[
     bool,

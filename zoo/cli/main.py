@@ -11,7 +11,23 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from zoo.cli import _common, bench, convert, data, doctor, finetune, info, predict, pull, train
+from zoo.cli import (
+    _common,
+    bench,
+    bundle,
+    cache,
+    convert,
+    data,
+    doctor,
+    ensemble,
+    finetune,
+    info,
+    predict,
+    pull,
+    train,
+    trust,
+    upload,
+)
 from zoo.cli import eval as evaluation
 from zoo.cli import list as listing
 from zoo.cli import verify as verification
@@ -28,12 +44,17 @@ app = typer.Typer(
 app.command("list")(listing.command)
 app.command("info")(info.command)
 app.command("pull")(pull.command)
+app.command("bundle")(bundle.command)
+app.command("upload")(upload.command)
 app.command("verify")(verification.command)
 app.command("predict")(predict.command)
 app.command("train")(train.command)
 app.command("finetune")(finetune.command)
 app.command("eval")(evaluation.command)
+app.command("ensemble")(ensemble.command)
+app.add_typer(trust.app, name="trust")
 app.command("convert")(convert.command)
+app.add_typer(cache.app, name="cache")
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.command)

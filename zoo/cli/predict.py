@@ -21,6 +21,10 @@ def command(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Re-run the stored test outputs first.")
     ] = False,
+    head: _common.Head = None,
+    trust: Annotated[
+        bool, typer.Option("--trust/--no-trust", help="Flag structures unlike the training data.")
+    ] = False,
     allow_untrained_elements: _common.Untrained = False,
     as_json: _common.Json = False,
 ) -> None:
@@ -36,7 +40,12 @@ def command(
         name, device=device, check=check, allow_untrained_elements=allow_untrained_elements
     )
     with _common.progress("predicting", quiet=as_json) as report:
-        results = app.predict(model, frames, batch_size=batch_size, progress=report)
+        results = app.predict(
+            model, frames, batch_size=batch_size, head=head, trust=trust, progress=report
+        )
+    outside = sum(not result["trust"]["inside"] for result in results) if trust else 0
+    if outside:
+        _common.warn(f"{outside} of {len(results)} structures lie outside the training domain")
     if output is not None:
         app.write(output, frames, results, form=form, model=name)
         _common.warn(f"wrote {len(results)} structures to {output}")
@@ -78,4 +87,11 @@ def _row(index: int, atoms: Any, result: dict[str, Any]) -> dict[str, Any]:
         row["energy (eV)"] = f"{result['energy']:.6f}"
     if "forces" in result:
         row["largest force (eV/Å)"] = float((result["forces"] ** 2).sum(-1).max() ** 0.5)
+    if "energy_std" in result:
+        row["energy spread (eV)"] = float(result["energy_std"])
+        row["largest force spread (eV/Å)"] = float(result["forces_std"].max())
+    if "trust" in result:
+        verdict = result["trust"]
+        row["trust score"] = verdict["score"]
+        row["domain"] = "inside" if verdict["inside"] else f"outside: {verdict['reason']}"
     return row

@@ -1,4 +1,4 @@
-"""`zoo pull`: downloads weights into the cache, verified, for use without a network."""
+"""`zoo pull`: brings weights into the cache, verified, for use without a network."""
 
 from typing import Annotated
 
@@ -8,10 +8,13 @@ from zoo.cli import _common
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(help="Checkpoints from `zoo list --pretrained`.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Checkpoints from `zoo list --pretrained`, or bundles (x.zoo)."),
+    ],
     as_json: _common.Json = False,
 ) -> None:
-    """Fetch weights, so that they load later without a network."""
+    """Fetch weights, or unpack bundles, so that they load later without a network."""
     from zoo import hub
 
     found: dict[str, list[str]] = {}

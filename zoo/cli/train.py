@@ -1,7 +1,7 @@
 """`zoo train`: runs a recipe."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,11 +23,27 @@ def command(
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: trainer.seed=1."),
     ] = [],  # noqa: B006  # typer reads it and hands out copies
+    grid: Annotated[
+        list[str],
+        typer.Option("--sweep", metavar="FILE|KEY=V1,V2", help="One run for each combination."),
+    ] = [],  # noqa: B006
+    by: Annotated[str | None, typer.Option("--rank-by", help="Error that ranks a sweep.")] = None,
     as_json: _common.Json = False,
 ) -> None:
-    """Train from a recipe; Ctrl-C saves the state, --resume takes it up."""
+    """Train from a recipe; Ctrl-C saves the state, --resume takes it up.
+
+    --sweep trainer.seed=0,1,2 --sweep optimizer.lr=1e-3,3e-3 makes six runs and ranks them by
+    their validation errors.
+    """
     changes = _common.settings(overrides, "'--set'")
+    if by is not None and not grid:
+        raise typer.BadParameter("there is nothing to rank without --sweep", param_hint="--rank-by")
     output = _common.check_output(output, folder=True)
+    if grid:
+        if seed is not None:
+            changes["trainer.seed"] = seed
+        _sweep(recipe, grid, by, as_json, output, tier, changes, resume, overwrite)
+        return
     from zoo.training.runner import train
 
     report = train(
@@ -40,3 +56,39 @@ def command(
         overrides=changes,
     )
     _common.emit(report.to_dict(), _common.errors(report), as_json=as_json)
+
+
+def _sweep(
+    recipe: str,
+    specs: list[str],
+    by: str | None,
+    as_json: bool,
+    output: Path,
+    tier: str | None,
+    changes: dict[str, Any],
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    from zoo.training.metrics import UNITS
+    from zoo.training.sweep import read_grid, sweep
+
+    report = sweep(
+        recipe,
+        read_grid(*specs),
+        output=output,
+        tier=tier,
+        overrides=changes,
+        by=by,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    shown = [{k: v for k, v in row.items() if k != "run"} for row in report.rows]
+    unit = f" ({UNITS[report.by]})" if UNITS[report.by] else ""
+    winner = report.winner["run"] if report.winner is not None else "none"
+    lines = [
+        _common.table(shown, list(shown[0])),
+        f"ranked by {report.by}{unit} on the validation frames; the winner is {winner}",
+        report.note,
+        f"wrote {report.path}",
+    ]
+    _common.emit(report.to_dict(), "\n".join(lines), as_json=as_json)

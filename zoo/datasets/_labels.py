@@ -4,8 +4,14 @@ Writers disagree on names: ASE moves `energy`, `forces`, `stress` and a few more
 calculator when it reads a file, others keep them in `info` and `arrays`, some under a `REF_`
 prefix. The order here is: the key the caller asked for; else `REF_<label>`; else `<label>` in
 `info` or `arrays`; else the calculator's results.
+
+Signs. `stress` is ASE's: (1/V) dE/dε, positive under tension, in the order xx, yy, zz, yz, xz, xy
+where it is written as six numbers. `virial` is -dE/dε = -V stress, as QUIP, GAP and MACE write it.
+(VASP's OUTCAR lists kilobars of the opposite sign in the order xx, yy, zz, xy, yz, zx: no file with
+such numbers is recognised; ASE's own reader of OUTCAR converts them.)
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,20 +26,42 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "energy": (),
     "forces": (-1, 3),
     "stress": (3, 3),
+    "virial": (3, 3),
     "dipole": (3,),
     "polarizability": (3, 3),
+    "charges": (-1,),
+    "homo": (),
+    "lumo": (),
 }
 # label -> powers of (energy, length, charge); the charge's unit is always e
 POWERS: dict[str, tuple[int, int]] = {
     "energy": (1, 0),
     "forces": (1, -1),
     "stress": (1, -3),
+    "virial": (1, 0),
     "dipole": (0, 1),
     "polarizability": (-1, 2),  # e^2 length^2 / energy
+    "charges": (0, 0),
+    "homo": (1, 0),
+    "lumo": (1, 0),
 }
 # quantities of a structure that are no labels, with the value they have where none is written
 INPUTS: dict[str, float] = {"charge": 0.0, "spin": 0.0}
 _ALIASES = {"charge": ("charge", "total_charge"), "spin": ("spin", "total_spin")}
+# further names of labels that common writers use
+_SPELLINGS = {"virial": ("REF_virials", "virials")}
+
+
+def per_atom(label: str) -> bool:
+    """Whether a label has one entry per atom (forces, charges) and not one per structure."""
+    return SHAPES.get(label, ())[:1] == (-1,)
+
+
+def names(label: str) -> tuple[str, ...]:
+    """Where a label is looked for without a key of the caller's, the first that is there wins."""
+    if label in INPUTS:
+        return _ALIASES[label]
+    return (f"REF_{label}", label, *_SPELLINGS.get(label, ()))
 
 
 def find(atoms: Atoms, label: str, key: str | None = None) -> Any:
@@ -47,12 +75,12 @@ def find(atoms: Atoms, label: str, key: str | None = None) -> Any:
     if key is not None:
         return _first(atoms, (key,), stored_results(atoms), key)
     if label in INPUTS:  # in `info` only: an array called "charge" holds one per atom
-        return next((atoms.info[n] for n in _ALIASES[label] if n in atoms.info), None)
-    return _first(atoms, (f"REF_{label}", label), stored_results(atoms), label)
+        return next((atoms.info[n] for n in names(label) if n in atoms.info), None)
+    return _first(atoms, names(label), stored_results(atoms), label)
 
 
-def _first(atoms: Atoms, names: tuple[str, ...], results: Mapping[str, Any], last: str) -> Any:
-    for name in names:
+def _first(atoms: Atoms, known: tuple[str, ...], results: Mapping[str, Any], last: str) -> Any:
+    for name in known:
         for place in (atoms.info, atoms.arrays):
             if place.get(name) is not None:
                 return place[name]
@@ -81,7 +109,7 @@ def available(atoms: Atoms) -> list[str]:
 
 
 def shaped(value: Any, label: str, atoms: int, where: str) -> np.ndarray:
-    """A label as float64 array of its shape; a stress may be written as 6, 9 or 3 x 3 numbers.
+    """A label as float64 array of its shape; stress and virial may be 6, 9 or 3 x 3 numbers.
 
     Args:
         value: the raw value.
@@ -94,15 +122,28 @@ def shaped(value: Any, label: str, atoms: int, where: str) -> np.ndarray:
     """
     wanted = tuple(atoms if n < 0 else n for n in SHAPES[label])
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: {label} must be numbers, not {value!r}") from error
-    if label == "stress" and array.shape == (6,):
+        array = np.asarray(value)
+    except ValueError as error:  # rows of unequal length
+        raise DataError(f"{where}: {label} must be numbers, not {shortened(value)}") from error
+    if array.dtype.kind not in "iuf":
+        raise DataError(
+            f"{where}: {label} must be numbers, not {shortened(value)}; a key can be left out "
+            "with keys={" + f"{label!r}: None" + "}"
+        )
+    array = array.astype(np.float64)
+    if label in ("stress", "virial") and array.shape == (6,):
         # ASE's order: xx, yy, zz, yz, xz, xy
         return np.asarray(voigt_6_to_full_3x3_stress(array), dtype=np.float64)
-    if array.size != int(np.prod(wanted)) or array.ndim > 2:
+    flat = array.ndim <= 1 and array.size == math.prod(wanted)
+    if not flat and [n for n in array.shape if n != 1] != [n for n in wanted if n != 1]:
         raise DataError(
             f"{where}: {label} has shape {array.shape}, expected {wanted}; "
             "a key can be left out with keys={" + f"{label!r}: None" + "}"
         )
     return array.reshape(wanted)
+
+
+def shortened(value: Any, length: int = 60) -> str:
+    """The start of a value's repr, for messages."""
+    text = repr(value)
+    return text if len(text) <= length else text[:length] + "..."

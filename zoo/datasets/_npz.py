@@ -11,8 +11,9 @@ Ours (`format` = "geometric-zoo atoms 1") is in eV and Å and says so: `counts` 
 
 import io
 import json
-import zipfile
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,28 @@ import numpy as np
 from ase import Atoms
 
 from zoo._files import write_atomic
-from zoo.datasets._frames import Frames, check_keys, from_atoms
-from zoo.datasets._labels import INPUTS, SHAPES
+from zoo.datasets._archive import read_npz
+from zoo.datasets._frames import Frames, from_atoms, stress_of
+from zoo.datasets._labels import INPUTS, SHAPES, per_atom
+from zoo.datasets._survey import check_keys
 from zoo.datasets._units import Units, parse
-from zoo.errors import ConfigError, DataError, UnitsRequiredError, UnsafeFileError, nearest
+from zoo.errors import ConfigError, DataError, UnitsRequiredError, nearest
 
 FORMAT = "geometric-zoo atoms 1"
 OWN_UNITS = {"energy": "eV", "length": "angstrom"}
 # what we call it -> what the benchmarks call it
 ALIASES: dict[str, tuple[str, ...]] = {
     "numbers": ("z", "nuclear_charges", "Z", "atomic_numbers", "numbers"),
-    "positions": ("R", "coords", "positions", "coordinates"),
+    "positions": ("R", "coords", "positions", "coordinates", "pos"),
     "energy": ("E", "energies", "energy"),
     "forces": ("F", "forces"),
     "stress": ("stress",),
+    "virial": ("virial", "virials"),
     "dipole": ("dipole", "D"),
     "polarizability": ("polarizability",),
+    "charges": ("charges",),
+    "homo": ("homo",),
+    "lumo": ("lumo",),
     "cell": ("cell",),
     "pbc": ("pbc",),
     "charge": ("charge",),
@@ -56,7 +63,7 @@ def read(
         UnitsRequiredError: without units where the layout has none.
         DataError: for missing or ill-shaped arrays.
     """
-    arrays = _load(path)
+    arrays = read_npz(path)
     if "format" in arrays:
         return _own(path, arrays, keys, units)
     return _plain(path, arrays, keys, units)
@@ -92,6 +99,8 @@ def save_npz(
         raise ConfigError(
             f"metadata must be plain numbers, words, lists, dicts: {error}"
         ) from error
+    if table.numbers.size and not 0 <= table.numbers.min() <= table.numbers.max() < 256:
+        raise DataError(f"{table.numbers.max()} is no atomic number; remove dummy atoms")
     arrays: dict[str, np.ndarray] = {
         "format": np.array(FORMAT),
         "units": np.array(json.dumps(OWN_UNITS)),
@@ -108,31 +117,6 @@ def save_npz(
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomic(path, buffer.getvalue())
     return path
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            pickled = [name for name in archive.namelist() if not name.endswith(".npy")]
-        if pickled:
-            raise UnsafeFileError(
-                f"{path} is no plain NumPy archive: it holds {pickled[0]!r}, which could run code "
-                "when read; save plain arrays with numpy.savez"
-            )
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: _array(path, archive, name) for name in archive.files}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise DataError(f"{path} is not a complete .npz archive: {error}") from error
-
-
-def _array(path: Path, archive: Any, name: str) -> np.ndarray:
-    try:
-        return np.asarray(archive[name])
-    except ValueError as error:
-        raise UnsafeFileError(
-            f"{path}: the array {name!r} holds Python objects (a pickle), which could run code "
-            "when read; save it as an array of numbers or words"
-        ) from error
 
 
 def _own(
@@ -153,27 +137,45 @@ def _own(
         array = _stored(path, arrays, name, keys)
         if array is not None:
             chosen[name] = array
-    try:
-        count = len(arrays["counts"])
-        labels = {label: chosen[label] for label in SHAPES if label in chosen}
-        frames = Frames(
-            counts=arrays["counts"].astype(np.int64),
-            numbers=arrays["numbers"].astype(np.int64),
-            positions=arrays["positions"],
-            cell=arrays.get("cell", np.zeros((count, 3, 3))),
-            pbc=arrays.get("pbc", np.zeros((count, 3), dtype=bool)),
-            charge=chosen.get("charge", np.zeros(count)),
-            spin=chosen.get("spin", np.zeros(count)),
-            labels=labels,
-            columns={
-                n.removeprefix("columns."): a for n, a in arrays.items() if n.startswith("columns.")
-            },
-        )
-        metadata: dict[str, Any] = json.loads(str(arrays["metadata"]))
-    except KeyError as error:
-        raise DataError(f"{path} lacks the array {error}; it is damaged") from error
+    labels = {label: chosen[label] for label in SHAPES if label in chosen}
+    for name in ("counts", "numbers", "positions", "metadata"):
+        if name not in arrays:
+            raise DataError(f"{path} lacks the array {name!r}; it is damaged")
+    counts = _whole(path, "counts", arrays["counts"])
+    count = len(counts)
+    frames = Frames(
+        counts=counts,
+        numbers=_whole(path, "numbers", arrays["numbers"]),
+        positions=_numeric(path, "positions", arrays["positions"]).astype(np.float64),
+        cell=_numeric(path, "cell", arrays.get("cell", np.zeros((count, 3, 3)))).astype(float),
+        pbc=_numeric(path, "pbc", arrays.get("pbc", np.zeros((count, 3)))).astype(bool),
+        charge=chosen.get("charge", np.zeros(count)),
+        spin=chosen.get("spin", np.zeros(count)),
+        labels=labels,
+        columns={
+            n.removeprefix("columns."): a for n, a in arrays.items() if n.startswith("columns.")
+        },
+    )
     check_shapes(frames, str(path))
-    return frames, metadata
+    return frames, _metadata(path, arrays["metadata"])
+
+
+def _whole(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """A list of whole numbers from 0 on, such as the atoms of each structure."""
+    plain = array.dtype.kind in "iu" and array.ndim == 1
+    if not plain or (array.astype(np.int64) < 0).any():
+        raise DataError(f"{path}: {name} must be a list of whole numbers from 0 on; it is damaged")
+    return array.astype(np.int64)
+
+
+def _metadata(path: Path, array: np.ndarray) -> dict[str, Any]:
+    try:
+        metadata = json.loads(str(array))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: its metadata is no JSON ({error}); it is damaged") from error
+    if not isinstance(metadata, dict):
+        raise DataError(f"{path}: its metadata is no mapping; it is damaged")
+    return metadata
 
 
 def _stored(
@@ -206,7 +208,7 @@ def check_shapes(frames: Frames, where: str) -> None:
         "spin": (frames.spin, (count,)),
     }
     for label, array in frames.labels.items():
-        first = (atoms, 3) if label == "forces" else (count, *SHAPES[label])
+        first = (atoms, *SHAPES[label][1:]) if per_atom(label) else (count, *SHAPES[label])
         expected[label] = (array, first)
     for name, column in frames.columns.items():
         expected[name] = (column, (count,))
@@ -247,7 +249,7 @@ def _plain(
     }
     ignored = [name for name in unused if name not in columns]
     return (
-        Frames(**vars(frames) | {"columns": columns}),
+        replace(frames, columns=columns),
         {"units": dict(units)} | ({"ignored_arrays": ignored} if ignored else {}),
     )
 
@@ -282,7 +284,10 @@ def _stack(path: Path, taken: dict[str, np.ndarray], units: Units) -> Frames:
             f"{path}: positions have shape {positions.shape}, expected (frames, atoms, 3)"
         )
     count, atoms = positions.shape[:2]
-    numbers = taken["numbers"].astype(np.int64)
+    numbers = taken["numbers"]
+    if numbers.dtype.kind == "f" and not (np.isfinite(numbers) & (numbers % 1 == 0)).all():
+        raise DataError(f"{path}: numbers must be whole atomic numbers; name them with keys=")
+    numbers = numbers.astype(np.int64)
     if numbers.shape not in ((atoms,), (count, atoms)):
         raise DataError(
             f"{path}: numbers have shape {numbers.shape}, expected {(atoms,)} or {(count, atoms)}"
@@ -293,13 +298,17 @@ def _stack(path: Path, taken: dict[str, np.ndarray], units: Units) -> Frames:
     for label in SHAPES:
         if label in taken:
             values = _fit(path, label, taken[label], count, atoms) * units.factor(label)
-            labels[label] = values[real] if label == "forces" else values
+            labels[label] = values[real] if per_atom(label) else values
+    cell = _per_frame(path, "cell", taken, (count, 3, 3)) * units.length
+    pbc = _per_frame(path, "pbc", taken, (count, 3)).astype(bool)
+    if "virial" in labels and "stress" not in labels and count and pbc.all():
+        labels["stress"] = stress_of(labels["virial"], cell, lambda k: f"{path}: frame {k}")
     frames = Frames(
         counts=real.sum(axis=1),
         numbers=numbers[real],
         positions=positions[real] * units.length,
-        cell=_per_frame(path, "cell", taken, (count, 3, 3)) * units.length,
-        pbc=_per_frame(path, "pbc", taken, (count, 3)).astype(bool),
+        cell=cell,
+        pbc=pbc,
         charge=_per_frame(path, "charge", taken, (count,)),
         spin=_per_frame(path, "spin", taken, (count,)),
         labels=labels,
@@ -310,7 +319,8 @@ def _stack(path: Path, taken: dict[str, np.ndarray], units: Units) -> Frames:
 
 def _fit(path: Path, label: str, array: np.ndarray, count: int, atoms: int) -> np.ndarray:
     shape = (count, *(atoms if n < 0 else n for n in SHAPES[label]))
-    if array.size != np.prod(shape) or (array.ndim > 1 and array.shape[0] != count != 1):
+    flat = array.ndim <= 2 and array.shape[:1] == (count,) and array.size == math.prod(shape)
+    if not flat and [n for n in array.shape if n != 1] != [n for n in shape if n != 1]:
         raise DataError(f"{path}: {label} has shape {array.shape}, expected {shape}")
     return array.astype(np.float64).reshape(shape)
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, fields
 from os import PathLike, fspath
 from os.path import isdir, isfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from zoo import share
 from zoo._files import read_yaml
-from zoo.datasets import _readers
+from zoo.datasets import _published, _readers
+from zoo.datasets._base import Dataset
 from zoo.datasets.dataset import AtomsDataset
+from zoo.datasets.domains._choose import open_other
 from zoo.errors import ConfigError, DataError, IntegrityError, nearest
 
 
@@ -22,8 +24,9 @@ class Description:
     title: str
     file: str
     sha256: str
-    level_of_theory: str
-    units: dict[str, str]
+    domain: str = "atoms"
+    level_of_theory: str = ""
+    units: dict[str, str] = field(default_factory=dict)
     source: str = ""
     licence: str = ""
     citation: str = ""
@@ -35,52 +38,97 @@ class Description:
     limits: list[str] = field(default_factory=list)
 
 
+@overload
 def open(
     path: str | PathLike[str],
     *,
     keys: Mapping[str, str | None] | None = None,
     units: Mapping[str, str] | None = None,
     splits: Mapping[str, Any] | None = None,
-) -> AtomsDataset:
-    """Opens a data set of structures with labels.
+    domain: Literal["atoms"],
+    trust_pickle: bool = False,
+) -> AtomsDataset: ...
+
+
+@overload
+def open(
+    path: str | PathLike[str],
+    *,
+    keys: Mapping[str, str | None] | None = None,
+    units: Mapping[str, str] | None = None,
+    splits: Mapping[str, Any] | None = None,
+    domain: str | None = None,
+    trust_pickle: bool = False,
+) -> Dataset[Any]: ...
+
+
+def open(
+    path: str | PathLike[str],
+    *,
+    keys: Mapping[str, str | None] | None = None,
+    units: Mapping[str, str] | None = None,
+    splits: Mapping[str, Any] | None = None,
+    domain: str | None = None,
+    trust_pickle: bool = False,
+) -> Dataset[Any]:
+    """Opens a data set of any domain.
 
     Args:
-        path: a file that ASE reads (extxyz, traj, db, ...), an .npz with the arrays of MD17
-            (`z,R,E,F`) or rMD17 (`nuclear_charges,coords,energies,forces`) or of our own layout
-            (`zoo.datasets.save_npz`), a description (.yaml, as `zoo data generate` writes it), or
-            the name of a set that ships with the package ("gfn2-md10", "pbe-ethanol").
-        keys: label -> the file's name for it, such as {"energy": "REF_energy"}; None as a name
-            leaves a label out. Labels: energy, forces, stress, dipole, polarizability; also
-            charge and spin; in an .npz also numbers, positions, cell and pbc. What isn't
-            mentioned is looked for as `REF_<label>`, then `<label>`.
+        path: a file, a folder, a description (.yaml, as `zoo data generate` writes it), or the
+            name of a set that ships with the package ("gfn2-md10", "pbe-ethanol"). Structures of
+            atoms come from files that ASE reads (extxyz, traj, db, ...), from an .npz with the
+            arrays of MD17 (`z,R,E,F`) or rMD17 (`nuclear_charges,coords,energies,forces`) or of
+            our own layout (`zoo.datasets.save_npz`), and from LMDB; the files of the other domains
+            are described in `zoo.datasets.domains`, one module each.
+        keys: field -> the file's name for it, such as {"energy": "REF_energy"} or {"y": "class"};
+            None as a name leaves a field out. For atoms the fields are the labels energy, forces,
+            stress, dipole, polarizability, ..., also charge and spin; in an .npz also numbers,
+            positions, cell and pbc; what isn't mentioned is looked for as `REF_<label>`, then
+            `<label>`.
         units: {"energy": "kcal/mol", "length": "angstrom"} (forces are energy/length). Needed for
             the .npz layouts of MD17 and rMD17; ASE's formats are in eV and Å unless said
-            otherwise.
+            otherwise; the other domains have none.
         splits: a description of the splits (`zoo.datasets._splits.make`): kind "random", "group",
-            "time" or "assigned". Shipped sets have their own, which this replaces.
+            "time", "assigned" or "index". Shipped sets have their own, which this replaces.
+        domain: what the file holds; needed where its content doesn't decide.
+        trust_pickle: whether to read a format that is a pickle (PyG's .pt, OC20's LMDB). A pickle
+            runs whatever code its author put in: say True only for files of someone you trust.
 
     Returns:
-        The data set, in eV and Å.
+        The data set; atoms in eV and Å.
 
     Raises:
-        DataError: if there is no such file or set, it can't be read, or a label that was asked
-            for is missing.
+        DataError: if there is no such file or set, it can't be read, its content fits several
+            domains or none, or a field that was asked for is missing.
         UnitsRequiredError: without `units` where the format has none.
         UnsafeFileError: for a pickle.
         IntegrityError: for a described file that was changed.
-        ConfigError: for ill-formed `keys`, `units` or `splits`.
+        ConfigError: for ill-formed `keys`, `units` or `splits`, or an unknown domain.
     """
     for name, value in {"keys": keys, "units": units, "splits": splits}.items():
         if value is not None and not isinstance(value, Mapping):
             raise ConfigError(f"{name} must map names to values, not {value!r}")
     place = Path(fspath(path)).expanduser()
-    if isdir(place):
-        raise DataError(f"{place} is a folder; name a file in it")
-    if not isfile(place):  # unlike Path.is_file, false for names that can't be files
-        place = _shipped(path)
+    folder = isdir(place)
+    if not folder and not isfile(place):  # unlike Path.is_file, false for names that can't be files
+        place = _described(path)
     if place.suffix in (".yaml", ".yml"):
-        return _open_described(place, keys, units, splits)
-    frames, metadata = _readers.read(place, keys, units)
+        return _open_described(place, keys, units, splits, domain)
+    splits = _published.located(splits, place if folder else place.parent)
+    other = open_other(
+        place,
+        keys,
+        splits,
+        units=units,
+        domain=domain,
+        trust_pickle=trust_pickle,
+        source=str(path),
+    )
+    if other is not None:
+        return other
+    if folder and not _readers.is_folder(place):
+        raise DataError(f"{place} is a folder without structures of atoms; name a file in it")
+    frames, metadata = _readers.read(place, keys, units, trust_pickle=trust_pickle)
     return AtomsDataset(frames, splits=splits, metadata=metadata, source=str(path))
 
 
@@ -100,7 +148,10 @@ def describe(path: Path) -> Description:
     for key in entries:
         if key not in allowed:
             raise ConfigError(f"{path}: unknown key {key!r}: {nearest(str(key), allowed)}")
-    missing = {"title", "file", "sha256", "level_of_theory", "units"} - set(entries)
+    needed = {"title", "file", "sha256"}
+    if entries.get("domain", "atoms") == "atoms":
+        needed |= {"level_of_theory", "units"}
+    missing = needed - set(entries)
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}")
     for key in ("units", "elements", "keys", "splits", "generation"):
@@ -124,12 +175,16 @@ def file_sha256(path: Path) -> str:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
 
 
-def _shipped(name: str | PathLike[str]) -> Path:
+def _described(name: str | PathLike[str]) -> Path:
+    """The description of a shipped set, or of one that was made in the working folder."""
     if fspath(name) in shipped():
         return share.folder("datasets") / f"{fspath(name)}.yaml"
+    if isfile(f"{fspath(name)}.yaml"):
+        return Path(f"{fspath(name)}.yaml")
     raise DataError(
         f"there is no file {fspath(name)!r}, nor a shipped data set of that name: "
-        f"{nearest(Path(fspath(name)).name, shipped())}"
+        f"{nearest(Path(fspath(name)).name, shipped())} (a set made by `zoo data generate` goes by "
+        "its name in the folder where its .yaml lies)"
     )
 
 
@@ -138,10 +193,13 @@ def _open_described(
     keys: Mapping[str, str | None] | None,
     units: Mapping[str, str] | None,
     splits: Mapping[str, Any] | None,
-) -> AtomsDataset:
+    domain: str | None,
+) -> Dataset[Any]:
     about = describe(path)
     if units is not None:
         raise ConfigError(f"{path} says the units of its file ({about.units}); leave out units=")
+    if domain not in (None, about.domain):
+        raise ConfigError(f"{path} says that its domain is {about.domain!r}, not {domain!r}")
     data = path.parent / about.file
     digest = file_sha256(data)
     if digest != about.sha256:
@@ -149,11 +207,14 @@ def _open_described(
             f"{data} has sha256 {digest}, but {path.name} says {about.sha256}: it was changed; "
             "restore it, or open the data file itself by its path"
         )
-    frames, metadata = _readers.read(data, {**about.keys, **(keys or {})}, about.units)
+    names = {**about.keys, **(keys or {})}
     described = {entry.name: getattr(about, entry.name) for entry in fields(about)}
-    return AtomsDataset(
-        frames,
-        splits=about.splits if splits is None else splits,
-        metadata=metadata | {key: value for key, value in described.items() if value},
-        source=path.stem,
-    )
+    known = {key: value for key, value in described.items() if value}
+    splits = _published.located(about.splits if splits is None else splits, path.parent)
+    if about.domain != "atoms":
+        dataset = open(data, keys=names, splits=splits, domain=about.domain)
+        dataset.metadata |= known
+        dataset.source = path.stem
+        return dataset
+    frames, metadata = _readers.read(data, names, about.units)
+    return AtomsDataset(frames, splits=splits, metadata=metadata | known, source=path.stem)

@@ -2,7 +2,7 @@
 
 Frames of one trajectory resemble their neighbours, so a random split of them flatters a model:
 `group` keeps groups (molecules, trajectories) whole, `time` cuts trajectories at points in time,
-`assigned` takes what the data set itself says.
+`assigned` takes what the data set itself says, `index` the numbers that a paper published.
 """
 
 import hashlib
@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from zoo.datasets import _published
+from zoo.datasets._published import Published
 from zoo.errors import ConfigError, DataError, nearest
 
 Splits = dict[str, np.ndarray]
 Columns = Mapping[str, np.ndarray]
 
 
-def make(spec: Mapping[str, Any], columns: Columns, count: int) -> Splits:
+def make(
+    spec: Mapping[str, Any], columns: Columns, count: int, published: Published | None = None
+) -> Splits:
     """Splits a data set.
 
     Args:
@@ -29,9 +33,13 @@ def make(spec: Mapping[str, Any], columns: Columns, count: int) -> Splits:
             "by": "name" of each group separately;
             {"kind": "assigned", "key": "trajectory", "values": {"train": ["a"], "test": ["b"]}}:
             by the values of a column, with "val_fraction": 0.1 taken from the tail of train (of
-            each group, with "by").
+            each group, with "by");
+            {"kind": "index", "indices": {"train": [0, 5], "test": [2]}}: published numbers, given
+            so, or by "file": "split.npz", or by "files": {"train": "a.csv"}, or without any of
+            them the data file's own (see `zoo.datasets._published`).
         columns: by name, (count,) each.
         count: number of frames.
+        published: the data file's own splits.
 
     Returns:
         Ascending frame numbers by split; no frame is in two.
@@ -42,12 +50,17 @@ def make(spec: Mapping[str, Any], columns: Columns, count: int) -> Splits:
     """
     spec = dict(spec)
     kind = spec.pop("kind", None)
-    if kind not in _KINDS:
+
+    def index(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
+        return _published.choose(spec, count, published or {})
+
+    kinds = _KINDS | {"index": (index, _published.SETTINGS)}
+    if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError(
-            f"splits needs a kind, one of {', '.join(_KINDS)}; it is {kind!r}"
-            + (f": {nearest(str(kind), _KINDS)}" if kind is not None else "")
+            f"splits needs a kind, one of {', '.join(kinds)}; it is {kind!r}"
+            + (f": {nearest(str(kind), kinds)}" if kind is not None else "")
         )
-    function, allowed = _KINDS[kind]
+    function, allowed = kinds[kind]
     for key in spec:
         if key not in allowed:
             raise ConfigError(f"splits of kind {kind!r} take no {key!r}: {nearest(key, allowed)}")

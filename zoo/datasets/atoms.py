@@ -3,7 +3,8 @@
 A batch holds `atomic_numbers` (n,), `pos` (n, 3) Å, `cell` (g, 3, 3) Å with the lattice vectors as
 rows, `pbc` (g, 3), `charge` (g,) e, `spin` (g,) (multiplicity 2S + 1; 0 where it isn't stated),
 `batch` (n,) and `ptr` (g + 1,), and the labels that all structures have: `energy` (g,) eV, always
-float64, `forces` (n, 3) eV/Å, `stress` (g, 3, 3) eV/Å^3, `dipole` (g, 3) e Å.
+float64, `forces` (n, 3) eV/Å, `stress` (g, 3, 3) eV/Å^3, `virial` (g, 3, 3) eV, `dipole` (g, 3)
+e Å, `polarizability` (g, 3, 3), `charges` (n,) e, `homo` and `lumo` (g,) eV.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from ase import Atoms
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from zoo.datasets._labels import INPUTS, SHAPES, find, shaped
+from zoo.datasets._labels import INPUTS, SHAPES, find, per_atom, shaped
 from zoo.errors import DataError, UnsupportedInputError
 
-NODE_FIELDS = frozenset({"atomic_numbers", "pos", "forces"})
+NODE_FIELDS = frozenset({"atomic_numbers", "pos", *filter(per_atom, SHAPES)})
 MAX_NUMBER = 118
 # |volume| / product of the edges' lengths below which lattice vectors count as dependent
 FLAT = 1e-6
@@ -67,8 +68,8 @@ def collate(samples: Sequence[Data], dtype: torch.dtype | None = None) -> Batch:
     """Joins samples of a data set into one batch.
 
     Args:
-        samples: with the same fields; per-atom fields are `atomic_numbers`, `pos` and `forces`,
-            everything else has one entry per structure.
+        samples: with the same fields; per-atom fields are those in `NODE_FIELDS`, everything
+            else has one entry per structure.
         dtype: of every floating-point field except `energy`, which stays float64; the default
             dtype of torch if None.
 
@@ -98,6 +99,13 @@ def collate(samples: Sequence[Data], dtype: torch.dtype | None = None) -> Batch:
     return assemble(fields, counts)
 
 
+def sample_of(fields: dict[str, Any]) -> Data:
+    """`Data(**fields)`, without the work that PyG does for every single field."""
+    sample = Data()
+    sample._store._mapping.update(fields)
+    return sample
+
+
 def assemble(fields: dict[str, Any], counts: Sequence[int]) -> Batch:
     """A PyG batch from joined fields.
 
@@ -107,7 +115,10 @@ def assemble(fields: dict[str, Any], counts: Sequence[int]) -> Batch:
     """
     sizes = torch.tensor(counts)
     ptr = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-    batch = Batch(batch=torch.arange(len(counts)).repeat_interleave(sizes), ptr=ptr, **fields)
+    batch = Batch()
+    batch._store._mapping.update(
+        fields, batch=torch.arange(len(counts)).repeat_interleave(sizes), ptr=ptr
+    )
     # what PyG itself stores when it joins samples: `batch[k]` and `to_data_list` read it
     graphs = torch.arange(len(counts) + 1)
     batch._num_graphs = len(counts)
@@ -116,37 +127,42 @@ def assemble(fields: dict[str, Any], counts: Sequence[int]) -> Batch:
     return batch
 
 
-def check_structures(arrays: dict[str, np.ndarray], counts: Sequence[int]) -> None:
+def check_structures(
+    arrays: dict[str, np.ndarray], counts: Sequence[int], names: Sequence[int] | None = None
+) -> None:
     """Refuses what no model can take.
 
     Args:
         arrays: `atomic_numbers`, `pos`, `cell`, `pbc`, `charge`, `spin`, joined.
         counts: number of atoms of each structure.
+        names: numbers of the structures for messages; 0, 1, ... if None.
 
     Raises:
         UnsupportedInputError: names the structure and the atom.
     """
-    for index, count in enumerate(counts):
+    names = range(len(counts)) if names is None else names
+    for name, count in zip(names, counts, strict=True):
         if count == 0:
-            raise UnsupportedInputError(f"structure {index} has no atoms")
+            raise UnsupportedInputError(f"structure {name} has no atoms")
     bad = ~np.isfinite(arrays["pos"]).all(axis=1)
     if bad.any():
-        where = _place(int(bad.argmax()), counts)
+        where = _place(int(bad.argmax()), counts, names)
         raise UnsupportedInputError(f"{where}: the position is not finite (NaN or infinite)")
     numbers = arrays["atomic_numbers"]
     bad = (numbers < 1) | (numbers > MAX_NUMBER)
     if bad.any():
         first = int(bad.argmax())
         raise UnsupportedInputError(
-            f"{_place(first, counts)}: {numbers[first]} is not an atomic number (1 to "
+            f"{_place(first, counts, names)}: {numbers[first]} is not an atomic number (1 to "
             f"{MAX_NUMBER}); remove dummy atoms"
         )
-    for name in INPUTS:
-        bad = ~np.isfinite(arrays[name])
+    for field in INPUTS:
+        bad = ~np.isfinite(arrays[field])
         if bad.any():
-            raise UnsupportedInputError(f"structure {bad.argmax()}: the {name} is not finite")
+            first = names[int(bad.argmax())]
+            raise UnsupportedInputError(f"structure {first}: the {field} is not finite")
     for graph in np.flatnonzero(arrays["pbc"].any(axis=1)):
-        _check_cell(arrays["cell"][graph], arrays["pbc"][graph], int(graph))
+        _check_cell(arrays["cell"][graph], arrays["pbc"][graph], names[int(graph)])
 
 
 def _check_cell(cell: np.ndarray, pbc: np.ndarray, index: int) -> None:
@@ -218,7 +234,8 @@ def _cast(name: str, value: np.ndarray | Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(torch.float64 if name == "energy" else dtype)
 
 
-def _place(atom: int, counts: Sequence[int]) -> str:
+def _place(atom: int, counts: Sequence[int], names: Sequence[int]) -> str:
     ends = np.cumsum(counts)
     structure = int(np.searchsorted(ends, atom, side="right"))
-    return f"structure {structure}, atom {atom - (ends[structure] - counts[structure])}"
+    inside = atom - (ends[structure] - counts[structure])
+    return f"structure {names[structure]}, atom {inside}"

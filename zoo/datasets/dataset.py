@@ -1,27 +1,31 @@
 """`AtomsDataset`: frames with labels, units known, splits fixed and everything hashed."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from ase import Atoms
-from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from zoo.datasets import _splits
-from zoo.datasets._frames import Frames, from_atoms, listed
+from zoo.datasets._base import Dataset
+from zoo.datasets._frames import CHUNK, Frames, chunks, digest_of, from_atoms
+from zoo.datasets._labels import per_atom
+from zoo.datasets._lazy import Store
+from zoo.datasets._lmdb import LmdbFrames
+from zoo.datasets._survey import listed
 from zoo.datasets._units import parse
-from zoo.datasets.atoms import check_structures
-from zoo.errors import DataError, UnknownNameError, UnsupportedInputError, nearest
+from zoo.datasets.atoms import check_structures, sample_of
+from zoo.errors import DataError, UnsupportedInputError
 
 
 class AtomsDataset(Dataset[Data]):
     """Structures with labels in eV and Å.
 
     Args:
-        frames: the structures.
+        frames: the structures, in memory or where they are read one by one.
         indices: which of them make this data set; all if None.
         splits: their division, see `zoo.datasets.open`.
         metadata: what is known about the data: level of theory, licence, temperatures, versions.
@@ -33,24 +37,26 @@ class AtomsDataset(Dataset[Data]):
         source: as given.
     """
 
+    domain = "atoms"
+    noun = "frames"
+
     def __init__(
         self,
-        frames: Frames,
+        frames: Store,
         *,
         indices: np.ndarray | None = None,
         splits: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         source: str = "memory",
     ) -> None:
-        self._frames = frames
-        self._indices = np.arange(len(frames)) if indices is None else indices
-        self._starts = frames.starts
-        self.metadata = dict(metadata or {})
-        self.source = source
-        self.splits: dict[str, np.ndarray] = {}
-        if splits is not None:
-            columns = {name: column[self._indices] for name, column in frames.columns.items()}
-            self.splits = _splits.make(splits, columns, len(self))
+        self._store = frames
+        super().__init__(
+            np.arange(len(frames)) if indices is None else indices,
+            columns=frames.columns,
+            splits=splits,
+            metadata=metadata,
+            source=source,
+        )
 
     @classmethod
     def from_atoms(
@@ -67,9 +73,6 @@ class AtomsDataset(Dataset[Data]):
         frames = from_atoms(structures, keys=keys, units=parse(units or {}))
         return cls(frames, splits=splits, metadata=metadata, source=source)
 
-    def __len__(self) -> int:
-        return len(self._indices)
-
     def __getitem__(self, index: int) -> Data:
         """One sample, in float64.
 
@@ -79,41 +82,29 @@ class AtomsDataset(Dataset[Data]):
             of the frame in its file, and `name` if there is such a column. (It isn't called
             `index`: PyG shifts fields of that name when it joins samples.)
         """
-        frames, which = self._frames, int(self._indices[index])
-        start = int(self._starts[which])
-        rows = slice(start, start + int(frames.counts[which]))
-        one = slice(which, which + 1)
-        arrays = {
-            "atomic_numbers": frames.numbers[rows],
-            "pos": frames.positions[rows],
-            "cell": frames.cell[one],
-            "pbc": frames.pbc[one],
-            "charge": frames.charge[one],
-            "spin": frames.spin[one],
-        }
-        for label, values in frames.labels.items():
-            arrays[label] = values[rows if label == "forces" else one]
-        # copies: a sample that is changed in place must not change the data set
-        fields: dict[str, Any] = {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
+        which = int(self._indices[index])
+        # a sample owns its arrays: changing it in place doesn't change the data set
+        arrays = self._store.sample(which)
+        fields: dict[str, Any] = {name: torch.from_numpy(a) for name, a in arrays.items()}
         fields["frame"] = torch.tensor([which])
-        if "name" in frames.columns:
-            fields["name"] = str(frames.columns["name"][which])
-        return Data(**fields)
+        if "name" in self._columns:
+            fields["name"] = str(self._columns["name"][which])
+        return sample_of(fields)
 
     def atoms(self, index: int) -> Atoms:
         """One structure, its labels as results of a `SinglePointCalculator` (stress in ASE's order
         of six), its columns and charge in `info`."""
-        return self._frames.atoms(int(self._indices[index]))
+        return self._store.take(self._indices[[index]]).atoms(0)
+
+    def chunks(self, size: int = CHUNK) -> Iterator[Frames]:
+        """The frames as arrays, at most `size` of them in memory at a time."""
+        for part in chunks(self._indices, size):
+            yield self._store.take(part)
 
     @property
     def labels(self) -> frozenset[str]:
         """Labels that every frame has."""
-        return frozenset(self._frames.labels)
-
-    @property
-    def columns(self) -> dict[str, np.ndarray]:
-        """Other values of each frame, such as `name` (frames,)."""
-        return {name: values[self._indices] for name, values in self._frames.columns.items()}
+        return frozenset(self._store.labels)
 
     def label(self, name: str) -> np.ndarray:
         """All values of a label: (frames, ...) in float64, for `forces` (all atoms, 3).
@@ -122,61 +113,34 @@ class AtomsDataset(Dataset[Data]):
             DataError: if the data set has no such label.
         """
         self.require(name)
-        rows = self._frames.rows(self._indices) if name == "forces" else self._indices
-        return np.asarray(self._frames.labels[name][rows])
+        parts = [frames.labels[name] for frames in self._parts()]
+        return np.concatenate(parts)
 
     @property
     def counts(self) -> np.ndarray:
         """Atoms of each frame (frames,)."""
-        return np.asarray(self._frames.counts[self._indices])
+        return np.asarray(self._store.counts[self._indices])
 
     @property
     def numbers(self) -> np.ndarray:
         """Atomic numbers of all atoms, frame after frame (atoms,)."""
-        return np.asarray(self._frames.numbers[self._frames.rows(self._indices)])
+        return np.concatenate([frames.numbers for frames in self._parts()])
 
     @cached_property
     def elements(self) -> dict[int, int]:
         """How many atoms of each element there are, by atomic number."""
-        numbers, counts = np.unique(self.numbers, return_counts=True)
-        return {int(z): int(n) for z, n in zip(numbers, counts, strict=True)}
+        total: Counter[int] = Counter()
+        for frames in self._parts():
+            numbers, counts = np.unique(frames.numbers, return_counts=True)
+            total.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+        return dict(sorted(total.items()))
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of structures and labels; the same for the same content in any file format."""
-        return self._frames.take(self._indices).digest()
-
-    @property
-    def split_hash(self) -> str:
-        """SHA-256 of the frame numbers of each split; empty without splits."""
-        return _splits.digest(self.splits, len(self))
-
-    def split(self, name: str) -> "AtomsDataset":
-        """The frames of one split.
-
-        Raises:
-            UnknownNameError: if there is no such split.
-        """
-        if name not in self.splits:
-            hint = nearest(name, self.splits) if self.splits else "give splits= when you open it"
-            raise UnknownNameError(f"{self.source} has no split {name!r}: {hint}")
-        return self.take(self.splits[name])
-
-    def take(self, indices: Sequence[int] | np.ndarray) -> "AtomsDataset":
-        """Some of the frames, in the order given; the result has no splits.
-
-        Raises:
-            DataError: for an index that isn't there.
-        """
-        wanted = np.asarray(indices, dtype=np.int64)
-        if wanted.size and not (-len(self) <= wanted.min() and wanted.max() < len(self)):
-            raise DataError(f"{self.source} has {len(self)} frames; {wanted.max()} is not there")
-        return AtomsDataset(
-            self._frames,
-            indices=self._indices[wanted],
-            metadata=self.metadata,
-            source=self.source,
-        )
+        if isinstance(self._store, Frames):
+            return self._store.take(self._indices).digest()
+        return digest_of(self.chunks(), self.counts)
 
     def require(self, *labels: str) -> None:
         """Checks that labels are there.
@@ -184,13 +148,21 @@ class AtomsDataset(Dataset[Data]):
         Raises:
             DataError: naming the first that isn't, and how to find it.
         """
-        for label in labels:
-            if label not in self._frames.labels:
-                have = ", ".join(sorted(self._frames.labels)) or "none"
-                raise DataError(
-                    f"{self.source} has no {label} (labels: {have}); if it goes by another name, "
-                    f'say so with keys={{"{label}": "..."}}'
-                )
+        if "stress" in labels and "virial" in self.labels and "stress" not in self.labels:
+            raise DataError(
+                f"{self.source} has a virial but no stress: stress = -virial/V needs three "
+                "periodic directions in every frame, and some have fewer; put the periodic frames "
+                "into a file of their own, or leave the stress out"
+            )
+        super().require(*labels)
+
+    def _parts(self) -> Iterator[Frames]:
+        """All frames: at once where they are in memory anyway, else in chunks."""
+        whole = isinstance(self._store, Frames) or not len(self)
+        return iter([self._store.take(self._indices)]) if whole else self.chunks()
+
+    def _taken(self, indices: np.ndarray) -> Self:
+        return type(self)(self._store, indices=indices, metadata=self.metadata, source=self.source)
 
     def check(self) -> None:
         """Checks every frame.
@@ -199,18 +171,23 @@ class AtomsDataset(Dataset[Data]):
             DataError: naming frames with positions or labels that aren't finite, without atoms,
                 with impossible cells or elements.
         """
-        frames = self._frames.take(self._indices)
-        owner = np.repeat(self._indices, frames.counts)
-        values = {"position": frames.positions} | dict(frames.labels)
-        for name, array in values.items():
-            finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-            if not finite.all():
-                per_atom = name in ("position", "forces")
-                bad = np.unique((owner if per_atom else self._indices)[~finite])
-                raise DataError(
-                    f"{self.source}: {name} is NaN or infinite in frame {listed(bad)}; remove "
-                    "these frames or compute them again"
-                )
+        if isinstance(self._store, LmdbFrames):
+            self._store.verify()
+        bad: dict[str, list[int]] = {}
+        for part in chunks(self._indices):
+            frames = self._store.take(part)
+            found = _not_finite(frames, part)
+            for name, numbers in found.items():
+                bad.setdefault(name, []).extend(numbers)
+            if not found:
+                self._check_structures(frames, part)
+        for name, numbers in bad.items():
+            raise DataError(
+                f"{self.source}: {name} is NaN or infinite in frame {listed(numbers)}; remove "
+                "these frames or compute them again"
+            )
+
+    def _check_structures(self, frames: Frames, numbers: np.ndarray) -> None:
         arrays = {
             "atomic_numbers": frames.numbers,
             "pos": frames.positions,
@@ -220,10 +197,18 @@ class AtomsDataset(Dataset[Data]):
             "spin": frames.spin,
         }
         try:
-            check_structures(arrays, frames.counts.tolist())
+            check_structures(arrays, frames.counts.tolist(), numbers.tolist())
         except UnsupportedInputError as error:
             raise DataError(f"{self.source}: {error}") from error
 
-    def __repr__(self) -> str:
-        labels = ", ".join(sorted(self.labels)) or "no labels"
-        return f"AtomsDataset({self.source!r}, {len(self)} frames, {labels})"
+
+def _not_finite(frames: Frames, numbers: np.ndarray) -> dict[str, list[int]]:
+    """Numbers of the frames with positions or labels that are NaN or infinite, by name."""
+    owner = np.repeat(numbers, frames.counts)
+    found = {}
+    for name, array in ({"position": frames.positions} | dict(frames.labels)).items():
+        finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+        if not finite.all():
+            of_atoms = name == "position" or per_atom(name)
+            found[name] = np.unique((owner if of_atoms else numbers)[~finite]).tolist()
+    return found

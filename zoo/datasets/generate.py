@@ -1,38 +1,32 @@
-"""Making data sets: GFN2-xTB dynamics, and DFT labels for given structures.
+"""Making data sets: GFN2-xTB and EMT dynamics, and DFT labels for given structures.
 
 Each function writes two files in the end, both in one step: the data (our .npz, or extxyz) and
 beside it `<stem>.yaml`, which says how they were made: level of theory, measured temperatures,
 seeds, versions, sha256. `zoo.datasets.open` reads either. What can be checked is checked before
-anything is computed: inputs, settings, and that the output can be written.
+anything is computed: inputs, settings, and that the output can be written. Dynamics run in
+parallel processes, and a killed run goes on where it stood (`zoo.datasets._parts`).
 """
 
-import io
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from os.path import isfile
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import ase.io
-import yaml
+import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import CalculatorError
-from ase.data import chemical_symbols
 
-from zoo._files import write_atomic
-from zoo.datasets import _molecules, dft, gfn2
-from zoo.datasets._frames import from_atoms
-from zoo.datasets._npz import OWN_UNITS, save_npz
-from zoo.datasets._open import Description, file_sha256
+from zoo import _extras
+from zoo.datasets import _parts, dft, emt, gfn2
+from zoo.datasets._described import prepare, write
+from zoo.datasets._dynamics import Dynamics, Progress, Trajectory
 from zoo.datasets._open import open as open_dataset
+from zoo.datasets._starts import spelled, starting_structures
 from zoo.datasets.dataset import AtomsDataset
-from zoo.errors import ConfigError, DataError, OutputError
+from zoo.errors import ConfigError, nearest
 
-Progress = Callable[[int, int], None]
-SUFFIXES = (".npz", ".extxyz", ".xyz")
-# all of them at once, in the order of the names
-ALL_MD17 = "md17"
+_MOLECULES = Dynamics()
+_METALS = Dynamics(timestep=5.0, equilibration=60)
 
 
 def generate_gfn2(
@@ -40,29 +34,30 @@ def generate_gfn2(
     output: str | Path,
     *,
     frames: Mapping[str, int],
+    trajectories: Mapping[str, int] | None = None,
+    stride: int | Mapping[str, int] = 20,
     seed: int = 0,
     embed_seed: int = 1,
-    stride: int = 20,
-    timestep: float = 0.5,
-    temperature: float = 500.0,
-    equilibration: int = 1000,
+    dynamics: Dynamics = _MOLECULES,
+    processes: int = 1,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> AtomsDataset:
     """Samples molecules by GFN2-xTB dynamics (needs the extra `datagen`).
 
+    The labels are energy, forces, dipole, charges and the energies of the frontier orbitals.
+
     Args:
         molecules: each a name ("ethanol", or "md17" for all ten of that benchmark), a SMILES, or a
-            file with starting structures.
-        output: .npz or .extxyz.
-        frames: trajectory name -> number of frames, such as {"train": 170, "test": 30}; the
-            trajectories are independent and become the splits.
+            file with starting structures (charges and spins in their `info` count).
+        output: .npz or .extxyz. `<stem>.parts` beside it holds what is finished, until all is.
+        frames: split -> frames of each molecule, such as {"train": 170, "test": 30}.
+        trajectories: split -> independent trajectories that share its frames; one unless said.
+        stride: steps between frames, for all splits or by split (20 unless said).
         seed: trajectory j of molecule k has the seed `seed + 1000 k + j`.
         embed_seed: of the starting geometries made from SMILES.
-        stride: steps between frames.
-        timestep: fs.
-        temperature: K, of the thermostat; the measured one is recorded.
-        equilibration: steps before the first frame.
+        dynamics: time step and thermostat; the measured temperature is recorded.
+        processes: trajectories computed at once.
         overwrite: whether an existing output may be replaced.
         progress: called with (frames done, frames in all).
 
@@ -71,36 +66,106 @@ def generate_gfn2(
 
     Raises:
         OutputError: if the output can't be written, or is there already.
-        ConfigError: for impossible settings.
+        ConfigError: for impossible settings, or parts of a run with other settings.
         DataError: for molecules that can't be read or calculated.
         MissingExtraError: without tblite (and rdkit, for names and SMILES).
     """
     path = prepare(output, overwrite=overwrite)
-    if not frames:
-        raise ConfigError('frames must name at least one trajectory, such as {"train": 100}')
+    names = _trajectories(frames, trajectories, stride)
     settings = {
-        name: gfn2.Trajectory(
-            frames=count,
-            stride=stride,
-            timestep=timestep,
-            temperature=temperature,
-            equilibration=equilibration,
-            seed=seed + offset,
-        )
-        for offset, (name, count) in enumerate(frames.items())
+        name: Trajectory(**counts, **asdict(dynamics), seed=seed + offset)
+        for offset, (name, counts) in enumerate(names.items())
     }
     structures = starting_structures(molecules, seed=embed_seed)
-    try:
-        sampled, records = gfn2.molecules(structures, settings, progress=progress)
-    except CalculatorError as error:
-        raise DataError(f"GFN2-xTB failed, perhaps on a broken structure: {error}") from error
+    _extras.require("tblite.interface", extra="datagen", package="tblite")
+    jobs = {
+        f"{molecule}/{name}": _parts.Job(
+            start=start, settings=replace(setting, seed=setting.seed + 1000 * offset)
+        )
+        for offset, (molecule, start) in enumerate(structures.items())
+        for name, setting in settings.items()
+    }
+    for start in structures.values():
+        gfn2.calculator(start)  # refuses what can't be calculated
     described = {
         "method": "Langevin dynamics",
-        "molecules": _spelled(molecules, structures),
+        "molecules": spelled(molecules, structures),
         "embed_seed": embed_seed,
-        "trajectories": records,
     }
-    return write(path, sampled, level_of_theory=gfn2.LEVEL_OF_THEORY, generation=described)
+    plan = _parts.Plan(engine="gfn2", jobs=jobs)
+    return _sample(plan, path, described, frames, processes, progress)
+
+
+def generate_emt(
+    output: str | Path,
+    *,
+    metals: Sequence[str] = emt.METALS,
+    frames: Mapping[str, int] | None = None,
+    trajectories: Mapping[str, int] | None = None,
+    stride: int | Mapping[str, int] = 8,
+    seed: int = 0,
+    temperatures: Sequence[float] = (50.0, 300.0, 800.0),
+    strain: float = 0.05,
+    dynamics: Dynamics = _METALS,
+    processes: int = 1,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> AtomsDataset:
+    """Samples fcc metals and their binary alloys with EMT: bulk, vacancies, slabs, with stress.
+
+    Every trajectory has its own random strain, and the temperatures are taken in turn.
+
+    Args:
+        output: .npz or .extxyz; parts are kept beside it as in `generate_gfn2`.
+        metals: of Ag, Al, Au, Cu, Ni, Pd, Pt; all pairs of them become alloys.
+        frames: split -> frames of each structure (54, 4 and 6 unless said).
+        trajectories: split -> independent trajectories that share its frames (9 for train).
+        stride: steps between frames, for all splits or by split.
+        seed: trajectory j of structure k has the seed `seed + 1000 k + j`.
+        temperatures: K, of the thermostat; the trajectories of a split take them in turn.
+        strain: see `zoo.datasets.emt.strained`.
+        dynamics: time step and thermostat, whose temperature is not used.
+        processes: trajectories computed at once.
+        overwrite: whether an existing output may be replaced.
+        progress: called with (frames done, frames in all).
+
+    Returns:
+        The data set, opened from the output.
+
+    Raises:
+        OutputError: if the output can't be written, or is there already.
+        ConfigError: for impossible settings, or parts of a run with other settings.
+    """
+    path = prepare(output, overwrite=overwrite)
+    for metal in metals:
+        if metal not in emt.METALS:
+            raise ConfigError(f"EMT has no {metal!r} here: {nearest(metal, emt.METALS)}")
+    if not metals or len(set(metals)) != len(metals) or not temperatures:
+        raise ConfigError("give at least one metal, each once, and at least one temperature")
+    frames = {"train": 54, "val": 4, "test": 6} if frames is None else frames
+    trajectories = (
+        {"train": min(9, frames.get("train", 9))} if trajectories is None else trajectories
+    )
+    names = _trajectories(frames, trajectories, stride)
+    jobs = {}
+    for place, (structure, crystal) in enumerate(emt.structures(metals)):
+        for offset, (name, counts) in enumerate(names.items()):
+            split = next(split for split in frames if _of(name, split))
+            turn = offset - next(k for k, other in enumerate(names) if _of(other, split))
+            # with fewer trajectories than temperatures, structures begin at different ones
+            turn += place if trajectories.get(split, 1) < len(temperatures) else 0
+            thermostat = replace(dynamics, temperature=temperatures[turn % len(temperatures)])
+            setting = Trajectory(**counts, **asdict(thermostat), seed=seed + 1000 * place + offset)
+            rng = np.random.default_rng((setting.seed, 1))
+            start = emt.strained(crystal, rng, strain)
+            jobs[f"{structure}/{name}"] = _parts.Job(start=start, settings=setting)
+    described = {
+        "method": "Langevin dynamics of strained crystals",
+        "metals": list(metals),
+        "strain": strain,
+    }
+    plan = _parts.Plan(engine="emt", jobs=jobs)
+    return _sample(plan, path, described, frames, processes, progress)
 
 
 def generate_dft(
@@ -134,7 +199,7 @@ def generate_dft(
         MissingExtraError: without PySCF.
     """
     path = prepare(output, overwrite=overwrite)
-    given = open_dataset(structures)
+    given = open_dataset(structures, domain="atoms")
     given.check()
     record = dft.record(functional=functional, basis=basis, grid=grid)
     frames = [given.atoms(index) for index in range(len(given))]
@@ -146,133 +211,97 @@ def generate_dft(
     return write(path, labelled, level_of_theory=record["level_of_theory"], generation=generation)
 
 
-def starting_structures(molecules: Sequence[str], *, seed: int) -> dict[str, Atoms]:
-    """Starting structures by name.
-
-    Args:
-        molecules: names of `zoo.datasets._molecules.MD17`, "md17", SMILES, or files.
-        seed: of the embedding.
-
-    Raises:
-        DataError: for anything else, or a name that comes up twice.
-    """
-    found: list[tuple[str, Atoms]] = []
-    for text in molecules:
-        if text == ALL_MD17:
-            found += [(n, _molecules.embed(s, seed=seed)) for n, s in _molecules.MD17.items()]
-        elif text in _molecules.MD17:
-            found.append((text, _molecules.embed(_molecules.MD17[text], seed=seed)))
-        elif isfile(text):
-            found += _from_file(Path(text))
-        else:
-            found.append((text, _from_smiles(text, seed)))
-    names = [name for name, _ in found]
-    if not names:
-        raise DataError("there are no molecules to start from; give names, SMILES or a file")
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"the molecule {name!r} comes up twice; name each once")
-    return dict(found)
-
-
-def _from_smiles(text: str, seed: int) -> Atoms:
-    try:
-        return _molecules.embed(text, seed=seed)
-    except DataError as error:
-        raise DataError(
-            f"{text!r} is no file here, none of the molecules {', '.join(_molecules.MD17)}, "
-            f"and as a SMILES: {error}"
-        ) from error
-
-
-def _from_file(path: Path) -> list[tuple[str, Atoms]]:
-    dataset = open_dataset(path)
-    dataset.check()
-    found = []
-    for index in range(len(dataset)):
-        atoms = dataset.atoms(index)
-        single = path.stem if len(dataset) == 1 else f"{path.stem}-{index}"
-        start = Atoms(
-            numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
-        )
-        start.info["charge"] = atoms.info["charge"]
-        found.append((str(atoms.info.get("name", single)), start))
+def _trajectories(
+    frames: Mapping[str, int],
+    trajectories: Mapping[str, int] | None,
+    stride: int | Mapping[str, int],
+) -> dict[str, dict[str, int]]:
+    """Frames and stride of each trajectory: "train-1", "train-2", ..., "test"."""
+    if not frames:
+        raise ConfigError('frames must name at least one split, such as {"train": 100}')
+    counts = dict(trajectories or {})
+    strides = dict(stride) if isinstance(stride, Mapping) else {}
+    for name in (*counts, *strides):
+        if name not in frames:
+            raise ConfigError(f"there are no frames of {name!r}: {nearest(name, frames)}")
+    found = {}
+    for name, total in frames.items():
+        count = counts.get(name, 1)
+        if count < 1 or total % count:
+            raise ConfigError(
+                f"{total} frames of {name!r} can't be shared by {count} trajectories; choose a "
+                "multiple"
+            )
+        step = strides.get(name, 20) if isinstance(stride, Mapping) else stride
+        for copy in range(1, count + 1):
+            label = name if count == 1 else f"{name}-{copy}"
+            found[label] = {"frames": total // count, "stride": step}
     return found
 
 
-def prepare(output: str | Path, *, overwrite: bool) -> Path:
-    """Makes sure that the output can be written, before hours are spent on computing it.
-
-    Raises:
-        ConfigError: for a suffix that isn't known.
-        OutputError: if the folder can't be written, or the output exists and may not be replaced.
-    """
-    path = Path(output).expanduser()
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"{path} should end in one of {', '.join(SUFFIXES)}")
-    for file in (path, path.with_suffix(".yaml")):
-        if file.exists() and not overwrite:
-            raise OutputError(f"{file} exists; choose another name, or allow it to be overwritten")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"{path.parent} can't be written ({error.strerror or error}); nothing was computed; "
-            "choose another folder"
-        ) from error
-    return path
-
-
-def write(
+def _sample(
+    plan: _parts.Plan,
     path: Path,
-    frames: Sequence[Atoms],
-    *,
-    level_of_theory: str,
-    generation: Mapping[str, Any],
-    **described: Any,
+    described: Mapping[str, Any],
+    splits: Mapping[str, int],
+    processes: int,
+    progress: Progress | None,
 ) -> AtomsDataset:
-    """Writes a generated set and its description, and opens it.
+    """Computes a plan and writes the set."""
+    if processes < 1:
+        raise ConfigError(f"processes is {processes}; it must be at least 1")
+    folder = path.with_name(f"{path.stem}.parts")
+    computed = _parts.run(plan, folder, processes=processes, progress=progress)
+    frames = []
+    for key, sampled in computed.items():
+        structure, _, trajectory = key.rpartition("/")
+        for frame in sampled:
+            frame.info |= {"name": structure, "trajectory": trajectory}
+        frames += sampled
+    names = dict.fromkeys(key.rpartition("/")[2] for key in plan.jobs)
+    values = {split: [name for name in names if _of(name, split)] for split in splits}
+    engine = gfn2 if plan.engine == "gfn2" else emt
+    dataset = write(
+        path,
+        frames,
+        level_of_theory=engine.LEVEL_OF_THEORY,
+        generation={**described, "versions": engine.versions(), **_course(plan, computed)},
+        splits={"kind": "assigned", "key": "trajectory", "values": values},
+    )
+    shutil.rmtree(folder)
+    return dataset
 
-    Args:
-        path: .npz or extxyz.
-        frames: with labels; `info["trajectory"]`, where present, becomes the split.
-        level_of_theory: of the labels.
-        generation: how they were made.
-        described: further entries of the description, such as its title.
+
+def _of(trajectory: str, split: str) -> bool:
+    """Whether "train-3" is of "train"."""
+    return trajectory == split or trajectory.removeprefix(f"{split}-").isdigit()
+
+
+def _course(plan: _parts.Plan, computed: Mapping[str, Sequence[Atoms]]) -> dict[str, Any]:
+    """What the description says of the dynamics: settings, and measured temperatures (K).
+
+    Temperatures are means over the frames of each structure; of each target, where the
+    trajectories have several.
     """
-    table = from_atoms(frames)
-    if path.suffix == ".npz":
-        metadata = {"level_of_theory": level_of_theory, "generation": dict(generation)}
-        save_npz(path, table, metadata)
-    else:
-        text = io.StringIO()
-        ase.io.write(text, list(frames), format="extxyz")
-        write_atomic(path, text.getvalue())
-    elements = {chemical_symbols[z]: int((table.numbers == z).sum()) for z in set(table.numbers)}
-    entries: dict[str, Any] = {
-        "title": path.stem,
-        "file": path.name,
-        "sha256": file_sha256(path),
-        "level_of_theory": level_of_theory,
-        "units": dict(OWN_UNITS),
-        "frames": len(frames),
-        "elements": dict(sorted(elements.items())),
-        "generation": dict(generation),
+    first = next(iter(plan.jobs)).rpartition("/")[0]
+    settings = {
+        trajectory: asdict(job.settings)
+        for structure, _, trajectory, job in ((*k.rpartition("/"), j) for k, j in plan.jobs.items())
+        if structure == first
     }
-    if "trajectory" in table.columns:
-        entries["splits"] = {"kind": "assigned", "key": "trajectory"}
-    about = Description(**entries | described)
-    stated = {key: value for key, value in asdict(about).items() if value}
-    text_out = yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=100)
-    write_atomic(path.with_suffix(".yaml"), text_out)
-    return open_dataset(path.with_suffix(".yaml"))
-
-
-def _spelled(molecules: Sequence[str], structures: Mapping[str, Atoms]) -> dict[str, str]:
-    """Where each molecule came from: its SMILES, or its file."""
-    files = ", ".join(text for text in molecules if isfile(text))
+    several = len({job.settings.temperature for job in plan.jobs.values()}) > 1
+    groups: dict[str, list[float]] = {}
+    for key, frames in computed.items():
+        target = plan.jobs[key].settings.temperature
+        group = f"{target:g} K" if several else key.rpartition("/")[0]
+        groups.setdefault(group, []).extend(f.info["temperature"] for f in frames)
+    measured = {
+        group: {"mean": round(float(np.mean(t)), 2), "std": round(float(np.std(t)), 2)}
+        for group, t in groups.items()
+    }
     return {
-        name: _molecules.MD17.get(name, name if name in molecules else files) for name in structures
+        "chunk": plan.chunk,
+        "seeds": "plus 1000 for each further structure",
+        "trajectories": settings,
+        "measured_temperature": measured,
     }

@@ -1,101 +1,109 @@
-"""Molecular dynamics with GFN2-xTB: frames with energies, forces, dipoles and charges.
+"""GFN2-xTB: energies, forces, dipoles, charges and frontier orbitals of molecules.
 
-GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652, 2019) through tblite, the
-dynamics through ASE: Langevin without the centre-of-mass constraint (with it ASE does not sample
-the canonical ensemble), velocities from a Maxwell-Boltzmann distribution. The temperature that is
-recorded is the measured one, since thermostats miss their target in short runs. The labels are
-semi-empirical: a model trained on them reproduces GFN2-xTB, not DFT.
+GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652, 2019) through tblite. The
+labels are semi-empirical: a model trained on them reproduces GFN2-xTB, not DFT.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
 from zoo import _extras
-from zoo.errors import ConfigError, DataError
+from zoo.errors import DataError
 
 LEVEL_OF_THEORY = "GFN2-xTB"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trajectory:
-    """One trajectory's settings.
+class GFN2(Calculator):
+    """tblite's GFN2-xTB of one molecule, restarting from the last charges.
 
-    `frames` are saved every `stride` steps of `timestep` (fs) at a target `temperature` (K) after
-    `equilibration` steps; `friction` is in 1/fs.
+    Unlike tblite's own ASE calculator it hands over no more than a step of dynamics needs, which
+    saves a tenth of the time of aspirin and half of ethanol's, and it keeps the orbital energies.
     """
 
-    frames: int
-    stride: int = 20
-    timestep: float = 0.5
-    temperature: float = 500.0
-    equilibration: int = 1000
-    friction: float = 0.01
-    seed: int = 0
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  # ASE's name for it
 
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            least = 0 if name in ("equilibration", "seed") else 1e-12
-            if not value >= least:
-                raise ConfigError(f"{name} of a trajectory must be above zero, not {value!r}")
+    def __init__(self, charge: float = 0.0, unpaired: int = 0) -> None:
+        super().__init__()
+        self.charge, self.unpaired = charge, unpaired
+        self.result: Any = None
+        self._tblite: Any = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Any = None,
+        system_changes: Any = all_changes,
+    ) -> None:
+        """One single point; see ASE's `Calculator.calculate`."""
+        super().calculate(atoms, properties or ["energy"], system_changes)
+        current: Any = self.atoms
+        try:
+            self._singlepoint(current, system_changes)
+        except RuntimeError as error:
+            raise CalculationFailed(str(error)) from error
+        self.results = {
+            "energy": float(self.result["energy"]) * units.Hartree,
+            "forces": self.result["gradient"] * (-units.Hartree / units.Bohr),
+        }
+
+    def _singlepoint(self, atoms: Atoms, changes: Any) -> None:
+        positions = atoms.positions / units.Bohr
+        if self._tblite is None or set(changes) - {"positions"}:
+            interface = _extras.require("tblite.interface", extra="datagen", package="tblite")
+            self._tblite = interface.Calculator(
+                LEVEL_OF_THEORY, atoms.numbers, positions, self.charge, self.unpaired
+            )
+            self._tblite.set("verbosity", 0)
+            self.result = None
+        else:
+            self._tblite.update(positions)
+        self.result = self._tblite.singlepoint(self.result)
 
 
-def run(
-    atoms: Atoms, settings: Trajectory, *, progress: Callable[[int, int], None] | None = None
-) -> tuple[list[Atoms], dict[str, Any]]:
-    """Runs one trajectory.
-
-    Args:
-        atoms: starting structure (Å); `info["charge"]` is the total charge (e, default 0).
-        settings: length, temperature, seed.
-        progress: called with (frames done, frames in all).
-
-    Returns:
-        The frames, each with energy (eV), forces (eV/Å), dipole (e Å) as calculator results and
-        `initial_charges` left alone, and a record: settings, measured temperature (K) with its
-        standard deviation, level of theory, versions.
+def calculator(atoms: Atoms) -> GFN2:
+    """A calculator for this molecule; `info["charge"]` (e) and `info["spin"]` (2S + 1) count.
 
     Raises:
         DataError: for a periodic structure.
     """
     if atoms.pbc.any():
-        raise DataError("the dynamics are for molecules; set atoms.pbc = False")
-    ase_module = _extras.require("tblite.ase", extra="datagen", package="tblite")
-    rng = np.random.default_rng(settings.seed)
-    atoms = atoms.copy()
-    charge = float(atoms.info.get("charge", 0.0))
-    atoms.calc = ase_module.TBLite(method=LEVEL_OF_THEORY, charge=charge, verbosity=0)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=settings.temperature, rng=rng)
-    Stationary(atoms)
-    dynamics = Langevin(
-        atoms,
-        settings.timestep * units.fs,
-        temperature_K=settings.temperature,
-        friction=settings.friction / units.fs,
-        fixcm=False,
-        rng=rng,
+        raise DataError("GFN2-xTB is used for molecules here; set atoms.pbc = False")
+    unpaired = max(int(atoms.info.get("spin", 0)) - 1, 0)
+    return GFN2(float(atoms.info.get("charge", 0.0)), unpaired)
+
+
+def snapshot(atoms: Atoms) -> Atoms:
+    """A detached copy without momenta.
+
+    Args:
+        atoms: with a calculator of `calculator`.
+
+    Returns:
+        The structure with, as calculator results, energy (eV), forces (eV/Å), dipole (e Å) and
+        charges (e, Mulliken); and in `info` the energies of the frontier orbitals, `homo` and
+        `lumo` (eV; without a `lumo` where every orbital is filled).
+    """
+    frame = Atoms(numbers=atoms.numbers, positions=atoms.positions)
+    frame.info = dict(atoms.info)
+    forces = atoms.get_forces(apply_constraint=False)
+    result = atoms.calc.result
+    frame.calc = SinglePointCalculator(
+        frame,
+        energy=float(atoms.get_potential_energy()),
+        forces=forces.copy(),
+        dipole=np.asarray(result["dipole"]) * units.Bohr,
+        charges=np.asarray(result["charges"]).copy(),
     )
-    dynamics.run(settings.equilibration)
-    frames, temperatures = [], []
-    for index in range(settings.frames):
-        dynamics.run(settings.stride)
-        frames.append(_snapshot(atoms))
-        temperatures.append(atoms.get_temperature())
-        if progress is not None:
-            progress(index + 1, settings.frames)
-    record = asdict(settings) | {
-        "level_of_theory": LEVEL_OF_THEORY,
-        "measured_temperature": float(np.mean(temperatures)),
-        "measured_temperature_std": float(np.std(temperatures)),
-        "versions": versions(),
-    }
-    return frames, record
+    levels = np.asarray(result["orbital-energies"]) * units.Hartree
+    filled = np.asarray(result["orbital-occupations"]) > 0.5
+    frame.info["homo"] = float(levels[filled].max())
+    if not filled.all():
+        frame.info["lumo"] = float(levels[~filled].min())
+    return frame
 
 
 def versions() -> dict[str, str]:
@@ -104,63 +112,8 @@ def versions() -> dict[str, str]:
 
 
 def label(atoms: Atoms) -> Atoms:
-    """A copy of `atoms` with GFN2-xTB energy (eV), forces (eV/Å) and dipole (e Å)."""
-    ase_module = _extras.require("tblite.ase", extra="datagen", package="tblite")
+    """A copy of a molecule with the labels of `snapshot`."""
     labelled = atoms.copy()
-    charge = float(atoms.info.get("charge", 0.0))
-    labelled.calc = ase_module.TBLite(method=LEVEL_OF_THEORY, charge=charge, verbosity=0)
-    return _snapshot(labelled)
-
-
-def _snapshot(atoms: Atoms) -> Atoms:
-    """A detached copy with the calculator's results, without momenta."""
-    frame = Atoms(numbers=atoms.numbers, positions=atoms.positions)
-    frame.info = dict(atoms.info)
-    frame.calc = SinglePointCalculator(
-        frame,
-        energy=float(atoms.get_potential_energy()),
-        forces=atoms.get_forces(apply_constraint=False).copy(),
-        dipole=np.asarray(atoms.get_dipole_moment()).copy(),
-    )
-    return frame
-
-
-def molecules(
-    structures: Mapping[str, Atoms],
-    settings: Mapping[str, Trajectory],
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Atoms], dict[str, Any]]:
-    """Frames of several molecules, several trajectories each.
-
-    Args:
-        structures: starting structure by molecule name.
-        settings: trajectory settings by trajectory name (such as "train" and "test").
-        progress: called with (frames done, frames in all).
-
-    Returns:
-        The frames, with `info["name"]` the molecule and `info["trajectory"]` the trajectory, and
-        the records by "molecule/trajectory".
-    """
-    frames: list[Atoms] = []
-    records: dict[str, Any] = {}
-    total = len(structures) * sum(s.frames for s in settings.values())
-    for offset, (name, structure) in enumerate(structures.items()):
-        for trajectory, base in settings.items():
-            # each molecule has noise of its own: seeds differ by more than the number of molecules
-            setting = Trajectory(**asdict(base) | {"seed": base.seed + 1000 * offset})
-            new, record = run(structure, setting, progress=_shift(progress, len(frames), total))
-            for frame in new:
-                frame.info |= {"name": name, "trajectory": trajectory}
-            frames += new
-            records[f"{name}/{trajectory}"] = record
-    return frames, records
-
-
-def _shift(
-    progress: Callable[[int, int], None] | None, done: int, total: int
-) -> Callable[[int, int], None] | None:
-    """Reports one trajectory's progress as part of the whole."""
-    if progress is None:
-        return None
-    return lambda count, _: progress(done + count, total)
+    labelled.calc = calculator(labelled)
+    labelled.get_potential_energy()
+    return snapshot(labelled)

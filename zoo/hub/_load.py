@@ -1,7 +1,6 @@
 """Loading trained weights by name or path."""
 
-import os
-import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,18 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
-from zoo import _catalog, registry
-from zoo._files import read_yaml, write_atomic
-from zoo.errors import DeviceError, GoldenMismatchError, ManifestError, UnknownModelError, nearest
-from zoo.hub import cache, download, golden, weights
+from zoo import registry
+from zoo.errors import DeviceError, GoldenMismatchError, ManifestError
+from zoo.hub import golden, weights
 from zoo.hub._convert import convert
+from zoo.hub._ensemble import split_members
+from zoo.hub._obtain import authors_file, contents, find, read_checked
+from zoo.hub._trust import load_trust
 from zoo.hub._versions import upgrade
-from zoo.hub.download import Progress
-from zoo.hub.manifest import Authors, File, Manifest, read
+from zoo.hub.manifest import Manifest
 from zoo.models._atomistic import AtomisticModel
+from zoo.models._ensemble import Ensemble
+from zoo.registry import Spec
 
 
 def load(
@@ -25,31 +27,36 @@ def load(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
+    heads: Sequence[str] | None = None,
     check: bool = False,
     allow_untrained_elements: bool = False,
 ) -> AtomisticModel:
     """A trained model, ready for prediction.
 
-    Its files come from the package, the folder of the manifest, the cache, or the web, in this
+    Its files come from the package, the folder of the manifest, the caches, or the web, in this
     order. Every file's sha256 is checked on every load, and nothing in it is executed.
 
     Args:
-        ref: a checkpoint's name (`zoo.list_models(pretrained=True)`), or a folder written by
-            `zoo.save` or its manifest.yaml.
+        ref: a checkpoint's name (`zoo.list_models(pretrained=True)`), a folder written by
+            `zoo.save` or its manifest.yaml, or a file written by `zoo bundle` (x.zoo).
         device: where to put the model.
         dtype: precision of the parameters; that of the stored weights if None. Reference
             energies stay float64 in any case.
+        heads: the heads to keep, by name, the default energy head first; `new:<name>` adds an
+            energy head that starts as a copy of the stored default. All of them if None.
         check: re-run the golden inputs and compare.
         allow_untrained_elements: accept elements that the weights have never seen.
 
     Returns:
-        The model in evaluation mode, with `manifest` and `checkpoint_name` set.
+        The model in evaluation mode, with `manifest`, `checkpoint_name` and, where it is stored,
+        the training domain `trust` set.
 
     Raises:
         UnknownModelError: for an unknown name.
         IntegrityError: for a file that differs from its manifest.
         UnsafeFileError: for a file that is no safetensors file.
         StateMismatchError: for missing or unexpected parameters.
+        UnknownHeadError: for a head that the weights do not have.
         SpecError: for weights of a version that this release can't read.
         OfflineError: if a file would have to be fetched while ZOO_OFFLINE is set.
         GoldenMismatchError: with `check`, if the outputs differ or none are stored.
@@ -64,100 +71,15 @@ def load(
     model = model.to(device=target, dtype=dtype).eval()
     model.manifest = manifest
     model.checkpoint_name = manifest.name
+    model.trust = load_trust(manifest, path.parent)
     if manifest.inputs.elements:
         counts = element_counts(manifest)
         model.restrict_elements(counts, allow_untrained=allow_untrained_elements)
     if check:
         check_golden(model, manifest, path.parent)
+    if heads is not None:
+        model.keep_heads([heads] if isinstance(heads, str) else heads)
     return model
-
-
-def find(ref: str | Path) -> Path:
-    """The manifest that a checkpoint's name or path means.
-
-    Raises:
-        UnknownModelError: for an unknown name; offers the nearest.
-        ManifestError: for a path without a manifest.
-    """
-    path = _catalog.locate(ref)
-    if path is not None:
-        return path
-    known = _catalog.checkpoints()
-    name = os.fspath(ref)
-    specs = registry.specs()
-    if name in specs or any(name in (*s.aliases, *s.presets) for s in specs.values()):
-        raise UnknownModelError(
-            f"{name!r} is an architecture without weights: zoo.create({name!r}) builds one with "
-            f"fresh weights, trained ones are {_trained(name, known)}"
-        )
-    raise UnknownModelError(
-        f"no trained weights are called {name!r}: {nearest(name, known)} "
-        "(all of them: zoo list --pretrained; a path must hold a manifest.yaml)"
-    )
-
-
-def _trained(name: str, known: dict[str, Path]) -> str:
-    return ", ".join(key for key in known if key.startswith(name)) or "not published yet"
-
-
-def read_checked(path: Path) -> Manifest:
-    """Reads a manifest; one that ships with the package must bear its file's name.
-
-    Raises:
-        ManifestError: names the file and the key.
-    """
-    manifest = read(path)
-    if path.name != _catalog.MANIFEST and path.stem != manifest.name:
-        raise ManifestError(f"{path}: the name is {manifest.name!r}; it must be the file's stem")
-    return manifest
-
-
-def obtain(
-    manifest: Manifest, file: File, folder: Path, *, progress: Progress | None = None
-) -> Path:
-    """A local path of one of a manifest's files, fetched if need be; not yet verified.
-
-    Args:
-        manifest: the manifest.
-        file: one of its files.
-        folder: where the manifest lies.
-        progress: told of the bytes as they come.
-    """
-    beside = folder / file.path
-    if beside.is_file():
-        return beside
-    return download.fetch(
-        file.sha256,
-        download.addresses(file, manifest),
-        what=f"{file.path} of {manifest.name}",
-        size=file.bytes,
-        progress=progress,
-    )
-
-
-def pull(name: str | Path, *, progress: Progress | None = None) -> list[Path]:
-    """Makes all files of trained weights available offline.
-
-    Args:
-        name: as for `load`.
-        progress: called with (bytes so far, bytes in all).
-
-    Returns:
-        Their local paths, verified.
-
-    Raises:
-        ZooError: as `load` does.
-    """
-    path = find(name)
-    manifest = read_checked(path)
-    paths = []
-    for file in manifest.files:
-        found = obtain(manifest, file, path.parent, progress=progress)
-        weights.read_verified(found, file)
-        paths.append(found)
-    if manifest.authors is not None:
-        paths.append(_authors_file(manifest, manifest.authors, progress=progress))
-    return paths
 
 
 def element_counts(manifest: Manifest) -> dict[int, int]:
@@ -186,8 +108,7 @@ def golden_tensors(manifest: Manifest, folder: Path) -> dict[str, Tensor]:
             f"{manifest.name} stores no golden outputs, so it can't be checked; "
             "load it without check=True, or save it with golden_inputs"
         )
-    path = obtain(manifest, file, folder)
-    return weights.parse(weights.read_verified(path, file), where=str(path))
+    return weights.parse(contents(manifest, file, folder), where=f"{file.path} of {manifest.name}")
 
 
 def check_golden(model: nn.Module, manifest: Manifest, folder: Path) -> None:
@@ -213,8 +134,17 @@ def _device(device: str | torch.device) -> torch.device:
 
 def _from_files(manifest: Manifest, folder: Path) -> AtomisticModel:
     spec, _ = registry.resolve(manifest.architecture)
-    path = obtain(manifest, manifest.weights, folder)
-    state = weights.parse(weights.read_verified(path, manifest.weights), where=str(path))
+    file = manifest.weights
+    where = f"{file.path} of {manifest.name}"
+    state = weights.parse(contents(manifest, file, folder), where=where)
+    if manifest.ensemble is None:
+        return _built(spec, manifest, state)
+    states = split_members(state, manifest.ensemble.members, where=manifest.name)
+    return Ensemble([_built(spec, manifest, each) for each in states])
+
+
+def _built(spec: Spec, manifest: Manifest, state: Mapping[str, Tensor]) -> AtomisticModel:
+    """One model with the given weights."""
     config, state = upgrade(spec, manifest, state)
     with torch.random.fork_rng(devices=[]):  # initial values are overwritten at once
         model: Any = registry.get_class(spec)(**config)
@@ -226,7 +156,7 @@ def _from_files(manifest: Manifest, folder: Path) -> AtomisticModel:
 def _from_authors(manifest: Manifest) -> AtomisticModel:
     authors = manifest.authors
     assert authors is not None
-    path = _authors_file(manifest, authors)
+    path = authors_file(manifest, authors)
     return convert(
         manifest.architecture,
         path,
@@ -234,26 +164,3 @@ def _from_authors(manifest: Manifest) -> AtomisticModel:
         source=authors.converter,
         units=authors.units,
     )
-
-
-def _authors_file(
-    manifest: Manifest, authors: Authors, *, progress: Progress | None = None
-) -> Path:
-    """The authors' own file; one without a published digest is remembered by its first one."""
-    what = f"the authors' file of {manifest.name}"
-    if authors.sha256 is not None:
-        mirrors = [f"{base}/sha256/{authors.sha256}" for base in download.bases()]
-        return download.fetch(authors.sha256, [*mirrors, authors.url], what=what, progress=progress)
-    ref = cache.root() / "refs" / f"{manifest.name}.yaml"
-    note = read_yaml(ref, error=ManifestError) if ref.is_file() else {}
-    path = cache.find(str(note.get("sha256"))) if note.get("url") == authors.url else None
-    if path is None:
-        digest = download.fetch_unverified(authors.url, what=what, progress=progress)
-        write_atomic(ref, f"url: {authors.url}\nsha256: {digest}\n")
-        path = cache.blob(digest)
-    warnings.warn(
-        f"{manifest.name}: the digest of {authors.url} is unverified, since none is published; "
-        f"this copy has sha256 {path.name}",
-        stacklevel=4,
-    )
-    return path

@@ -6,7 +6,8 @@ from typing import Any
 from zoo import _card, _catalog
 from zoo._files import write_atomic
 from zoo.errors import ConfigError, OutputError
-from zoo.hub._load import find
+from zoo.hub import cache
+from zoo.hub._obtain import find
 from zoo.hub._save import OURS, plain
 from zoo.hub.manifest import Manifest, build, read
 
@@ -28,11 +29,13 @@ def annotate(ref: str | Path, **fields: Any) -> Path:
     Raises:
         ConfigError: for a field that follows from the weights.
         ManifestError: for a field that does not follow the schema.
-        OutputError: if the folder can't be written.
+        OutputError: if the folder can't be written, or is the cache.
     """
     path = find(ref)
+    if cache.holds(path):
+        raise OutputError(f"{ref} is in the cache, where nothing changes; save it in a folder")
     for key in fields:
-        if key in (*OURS, "name", "inputs", "authors"):
+        if key in (*OURS, "name", "inputs", "authors", "ensemble"):
             raise ConfigError(f"{key!r} belongs to the weights; save them again to change it")
     given = {key: plain(value) for key, value in fields.items()}
     manifest = build(read(path).to_dict() | given, where=str(path))
@@ -66,14 +69,18 @@ def publish(folder: str | Path, *, into: str | Path) -> Path:
             "revision (.r<k>)"
         )
     _require_small(manifest, into)
-    ending = {"weights": ".safetensors", "golden": ".golden.safetensors"}
+    ending = {
+        "weights": ".safetensors",
+        "golden": ".golden.safetensors",
+        "trust": ".trust.safetensors",
+    }
     values = manifest.to_dict()
     for item in values["files"]:
         source = folder / item["path"]
         item["path"] = manifest.name + ending[item["role"]]
         write_atomic(into / item["path"], source.read_bytes())
-        if item["role"] == "golden":
-            values["golden"]["file"] = item["path"]
+        if item["role"] in ("golden", "trust"):
+            values[item["role"]]["file"] = item["path"]
     write_atomic(target, build(values, where=str(target)).to_yaml())
     return target
 

@@ -17,12 +17,17 @@ from zoo import _card, _catalog, registry
 from zoo._files import write_atomic
 from zoo.errors import ConfigError, ManifestError, StateMismatchError
 from zoo.hub import golden, weights
+from zoo.hub._trust import dump_trust, trust_entry
 from zoo.hub._versions import conventions, current
 from zoo.hub.manifest import Manifest, build, read
+from zoo.models._ensemble import Ensemble
+from zoo.models._trust import Trust
 from zoo.registry import Spec
 
 _UNITS = {
     "energy": "eV",
+    "energy_std": "eV",
+    "forces_std": "eV/Angstrom",
     "forces": "eV/Angstrom",
     "stress": "eV/Angstrom^3",
     "virial": "eV",
@@ -31,11 +36,20 @@ _UNITS = {
 }
 #: files that `save` writes, under the names they have on the way as well
 _STORED = re.compile(
-    r"(model|golden)(-[0-9a-f]{12})?\.safetensors"
-    r"|\.((model|golden)(-[0-9a-f]{12})?\.safetensors|manifest\.yaml|card\.md)\.[0-9a-f]{32}\.tmp"
+    r"(model|golden|trust)(-[0-9a-f]{12})?\.safetensors"
+    r"|\.((model|golden|trust)(-[0-9a-f]{12})?\.safetensors|manifest\.yaml|card\.md)\.[0-9a-f]{32}\.tmp"
 )
 #: fields that follow from the model and its files
-OURS = ("architecture", "config", "files", "golden", "schema_version", "source", "spec_version")
+OURS = (
+    "architecture",
+    "config",
+    "files",
+    "golden",
+    "schema_version",
+    "source",
+    "spec_version",
+    "trust",
+)
 
 
 def save(
@@ -44,6 +58,7 @@ def save(
     *,
     name: str,
     golden_inputs: Sequence[Atoms] | None = None,
+    trust: Trust | None = None,
     **fields: Any,
 ) -> Path:
     """Writes a model's weights, manifest and card into a folder that `load` takes.
@@ -56,6 +71,7 @@ def save(
         folder: made if missing; a model saved there before is replaced.
         name: `<architecture>-<size>.<dataset>.r<k>`; see `derive_name`.
         golden_inputs: a few structures; their outputs are stored, for `load(check=True)`.
+        trust: the training domain, from `zoo.apps.trust.fit`, for `predict(..., trust=True)`.
         **fields: more fields of the manifest, as plain values (see `zoo.hub.Manifest`):
             `inputs`, `outputs`, `training`, `metrics`, `limits`, `license`, `citation`,
             `derived_from`, `certificate`, `urls`. Inputs and outputs are completed from the
@@ -81,12 +97,17 @@ def save(
     blobs = {"weights": weights.dump(model.state_dict(), {"name": name})}
     if golden_inputs:
         blobs["golden"] = weights.dump(golden.record(model, golden_inputs), {"name": name})
-    stems = {"weights": "model", "golden": "golden"}
+    if trust is not None:
+        digest = _sha256(blobs["weights"])
+        blobs["trust"] = dump_trust(trust, weights_sha256=digest, name=name)
+    stems = {"weights": "model", "golden": "golden", "trust": "trust"}
     contents = {_free_name(stems[role], data, taken): data for role, data in blobs.items()}
-    files = [
+    files: list[dict[str, Any]] = [
         {"path": path, "sha256": _sha256(data), "bytes": len(data), "role": role}
         for role, (path, data) in zip(blobs, contents.items(), strict=True)
     ]
+    if trust is not None:
+        fields["trust"] = trust_entry(trust, files[-1]["path"])
     manifest = build(_fields(model, spec, name, files, fields), where=f"the manifest of {name!r}")
     for path, data in contents.items():
         write_atomic(folder / path, data)
@@ -106,6 +127,7 @@ def _sweep(folder: Path, *, keep: set[str]) -> None:
 
 
 def _spec_of(model: nn.Module) -> Spec:
+    model = model.first if isinstance(model, Ensemble) else model
     name = getattr(model, "architecture", None)
     if not isinstance(name, str):
         raise ConfigError(
@@ -173,9 +195,11 @@ def _fields(
         "files": files,
         "license": inherited or {"weights": "not stated"},
     }
-    if len(files) > 1:
+    if len(files) > 1 and files[1]["role"] == "golden":
         values["golden"] = {"file": files[1]["path"]}
     values |= {key: plain(value) for key, value in given.items()}
+    if isinstance(model, Ensemble):
+        values["ensemble"] = (values.get("ensemble") or {}) | {"members": len(model.members)}
     values["inputs"] = _inputs(model, spec) | (values.get("inputs") or {})
     values["outputs"] = _outputs(model, spec, values.get("outputs") or {})
     if values.get("training") is not None:
@@ -209,6 +233,13 @@ def _outputs(model: nn.Module, spec: Spec, given: Mapping[str, Any]) -> dict[str
         values[name] = {"unit": _UNITS.get(name, "1")}
         if name in ("forces", "stress", "virial"):
             values[name]["conservative"] = spec.conservative
+    heads = getattr(model, "energy_heads", ())
+    if len(heads) > 1 or (heads and heads[0] != "energy"):
+        values.pop("energy")
+        entries = ["energy" if head == "energy" else f"energy/{head}" for head in heads]
+        energies: dict[str, Any] = {entry: {"unit": _UNITS["energy"]} for entry in entries}
+        energies[entries[0]]["default"] = True
+        values = {**energies, **values}
     for name, more in given.items():
         values[name] = values.get(name, {}) | more
     return values

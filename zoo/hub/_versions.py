@@ -3,7 +3,7 @@
 An architecture whose numbers change for the same weights adds one step to its module's
 `UPGRADES`, a dict `{1: f1, 2: f2, ...}`: `fk(config, state)` returns the configuration and the
 tensors of version k + 1, and None in its place says that version k can't be carried over. The
-current spec version is one more than the number of steps. `CONVENTIONS`, a dict of words, records
+current spec version is one more than the last step. `CONVENTIONS`, a dict of words, records
 choices that the numbers depend on, such as the sign of edge vectors.
 """
 
@@ -20,7 +20,7 @@ from zoo.registry import Spec
 
 def current(spec: Spec) -> int:
     """The spec version that this release writes for an architecture."""
-    return 1 + len(_steps(spec))
+    return 1 + max(_steps(spec), default=0)
 
 
 def conventions(spec: Spec) -> dict[str, str]:
@@ -34,8 +34,8 @@ def upgrade(
     """Configuration and tensors in the current spec version.
 
     Raises:
-        SpecError: if the weights are of a later version, no path leads here, or they follow
-            other conventions.
+        SpecError: if the weights are of a later version, no path leads here, they are not what
+            their version says, or they follow other conventions.
     """
     version, now = manifest.spec_version, current(spec)
     if version > now:
@@ -53,7 +53,14 @@ def upgrade(
                 f"{manifest.name} has version {version} of {spec.name}, and nothing leads from "
                 f"version {step} to {step + 1}; load it with an older release of geometric-zoo"
             )
-        config, tensors = function(config, tensors)
+        try:
+            config, tensors = function(config, tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError) as problem:
+            raise SpecError(
+                f"{manifest.name} says that it has version {version} of {spec.name}, but the step "
+                f"from version {step} to {step + 1} failed ({problem!r}); the file is not what it "
+                "says: get it again"
+            ) from problem
     return config, tensors
 
 

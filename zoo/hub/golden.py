@@ -56,7 +56,7 @@ def record(model: nn.Module, structures: Sequence[Atoms]) -> dict[str, Tensor]:
     """
     tensors = {f"{_INPUT}{name}": value for name, value in encode(structures).items()}
     double = copy.deepcopy(model).double().eval()
-    for name, value in double(list(structures)).items():
+    for name, value in _answers(double, list(structures)).items():
         if not bool(torch.isfinite(value).all()):
             raise GoldenMismatchError(
                 f"the output {name!r} is not finite on the golden structures; the weights are "
@@ -89,7 +89,7 @@ def compare(model: nn.Module, tensors: Mapping[str, Tensor], golden: Golden) -> 
     structures = decode(tensors)
     training = model.training
     try:
-        found = model.eval()(structures)
+        found = _answers(model.eval(), structures)
     finally:
         model.train(training)
     results = []
@@ -119,13 +119,25 @@ def check(model: nn.Module, tensors: Mapping[str, Tensor], golden: Golden, *, na
         )
 
 
+def _answers(model: nn.Module, structures: list[Atoms]) -> dict[str, Tensor]:
+    """All outputs; those of a further energy head as "energy/<head>", "forces/<head>", ..."""
+    # spreads of an ensemble are differences of members: their rounding has no scale of its own
+    answers = model(structures)
+    found: dict[str, Tensor] = {k: v for k, v in answers.items() if not k.endswith("_std")}
+    for head in getattr(model, "energy_heads", ())[1:]:
+        outputs = [name for name in ("energy", "forces", "stress") if name in found]
+        answers = model(structures, head=head, outputs=outputs)
+        found |= {f"{name}/{head}": value for name, value in answers.items()}
+    return found
+
+
 def _deviation(
     name: str, found: Tensor | None, expected: Tensor, structures: Sequence[Atoms]
 ) -> float:
     if found is None or found.shape != expected.shape:
         return float("inf")
     difference = (found.detach().cpu().double() - expected).abs()
-    if name == "energy":
+    if name.partition("/")[0] == "energy":
         atoms = torch.tensor([len(item) for item in structures], dtype=torch.float64)
         return float((difference / atoms).max())
     scale = float(expected.abs().max()) if expected.numel() else 0.0

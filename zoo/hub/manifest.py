@@ -57,7 +57,7 @@ class File(_Entry):
     path: FileName
     sha256: Digest
     bytes: Annotated[int, Field(gt=0)]
-    role: Literal["weights", "golden"]
+    role: Literal["weights", "golden", "trust"]
 
 
 class Authors(_Entry):
@@ -85,12 +85,17 @@ class Inputs(_Entry):
 
 
 class Output(_Entry):
-    """One output: unit, kind ("total"), level of theory, and whether it is a gradient."""
+    """One output: unit, kind ("total"), level of theory, and whether it is a gradient.
+
+    Of several energy heads ("energy", "energy/<name>") the one with `default` answers where none
+    is named.
+    """
 
     unit: str
     kind: str | None = None
     level_of_theory: str | None = None
     conservative: bool | None = None
+    default: bool | None = None
 
 
 class Data(_Entry):
@@ -153,6 +158,55 @@ class Golden(_Entry):
     rtol: Tolerance = Tolerance()
 
 
+class Group(_Entry):
+    """One kind of held-out structure: the share flagged as outside, and the model's error there."""
+
+    frames: int
+    flagged: float
+    forces_mae: float | None = None
+
+
+class Separation(_Entry):
+    """How well the trust scores tell unfamiliar structures from those of the training domain.
+
+    `auroc` is by measure, and for the score that joins them; `false_alarms` the share of `inside`
+    frames that are flagged, `detected` that of `outside` frames; `rank_correlation` Spearman's,
+    of an atom's score with the error of its force, over both. `groups` has one entry for each kind
+    of outside structure.
+    """
+
+    inside: str
+    inside_frames: int
+    outside: str
+    outside_frames: int
+    auroc: dict[str, float]
+    false_alarms: float
+    detected: float
+    rank_correlation: float | None = None
+    groups: dict[str, Group] = {}
+
+
+class TrustFile(_Entry):
+    """The training domain: its file, and the data and frames it was fitted to and calibrated on.
+
+    `quantile` is the share of calibration frames that lie inside.
+    """
+
+    file: FileName
+    data: str | None = None
+    frames: int
+    calibration_frames: int
+    quantile: float
+    separation: list[Separation] = []
+
+
+class Members(_Entry):
+    """An ensemble: how many members the weights file holds, and which weights they were."""
+
+    members: Annotated[int, Field(ge=2)]
+    joined: list["Parent"] = []
+
+
 class Parent(_Entry):
     """The weights that these were fine-tuned from; `sha256` is that of their weights file."""
 
@@ -182,6 +236,8 @@ class Manifest(_Entry):
     license: License
     citation: list[str] = []
     golden: Golden | None = None
+    trust: TrustFile | None = None
+    ensemble: Members | None = None
     derived_from: Parent | None = None
     certificate: dict[str, Any] | None = None
 
@@ -201,6 +257,8 @@ class Manifest(_Entry):
             raise ValueError("source: authors needs `authors` (url, converter) and no weights file")
         if self.golden is not None and self.golden.file not in paths:
             raise ValueError(f"golden.file {self.golden.file!r} is not among the files")
+        if self.trust is not None and self.trust.file not in paths:
+            raise ValueError(f"trust.file {self.trust.file!r} is not among the files")
         return self
 
     @property
@@ -219,6 +277,12 @@ class Manifest(_Entry):
     def golden_file(self) -> File | None:
         """The file of golden inputs and outputs, if there is one."""
         wanted = self.golden.file if self.golden is not None else None
+        return next((item for item in self.files if item.path == wanted), None)
+
+    @property
+    def trust_file(self) -> File | None:
+        """The file of the training domain, if there is one."""
+        wanted = self.trust.file if self.trust is not None else None
         return next((item for item in self.files if item.path == wanted), None)
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ read from one; weights of other packages are, on conversion, by torch's restrict
 builds tensors and plain containers and refuses everything else.
 """
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import IntegrityError, StateMismatchError, UnsafeFileError
-from zoo.hub.manifest import File
+from zoo.errors import StateMismatchError, UnsafeFileError
+from zoo.hub.integrity import PICKLES
+from zoo.hub.integrity import read_verified as read_verified
 
 HEADER_LIMIT = 100_000_000
 _MAGIC = {
@@ -29,44 +29,6 @@ _MAGIC = {
     b"\x89HDF": "an HDF5 file",
     b"\x93NUMPY": "a numpy file",
 }
-_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".model", ".tar")
-
-
-def read_verified(path: Path, expected: File) -> bytes:
-    """The bytes of a file, checked against the manifest before anything interprets them.
-
-    Raises:
-        IntegrityError: for another size or digest.
-        UnsafeFileError: for a suffix that stands for pickles.
-    """
-    refuse_suffix(path)
-    size = path.stat().st_size
-    if size != expected.bytes:
-        raise IntegrityError(
-            f"{path} has {size} bytes, its manifest says {expected.bytes}; "
-            "the file was cut short or replaced: save or fetch it again"
-        )
-    data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != expected.sha256:
-        raise IntegrityError(
-            f"{path} has sha256 {found}, its manifest says {expected.sha256}; "
-            "the file was damaged or replaced: save or fetch it again"
-        )
-    return data
-
-
-def refuse_suffix(path: Path) -> None:
-    """Refuses file names that stand for pickles.
-
-    Raises:
-        UnsafeFileError: names the suffix.
-    """
-    if path.suffix.lower() in _SUFFIXES:
-        raise UnsafeFileError(
-            f"{path}: {path.suffix} files can run code when they are read; weights are "
-            ".safetensors files. zoo convert reads other packages' weights without running them"
-        )
 
 
 def parse(data: bytes, *, where: str) -> dict[str, Tensor]:
@@ -159,7 +121,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     """
     with path.open("rb") as stream:
         head = stream.read(6)
-    if not any(head.startswith(magic) for magic in _MAGIC) and path.suffix not in _SUFFIXES:
+    if not any(head.startswith(magic) for magic in _MAGIC) and path.suffix not in PICKLES:
         return parse(path.read_bytes(), where=str(path))
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)

@@ -4,9 +4,13 @@ An architecture implements `features` alone. The base builds the batch and the n
 runs the heads, adds reference energies in float64, and differentiates: forces are -dE/dr and the
 stress is (1/V) dE/dε for a symmetric strain ε that acts on the rows of positions and cell as
 x -> x (1 + ε) (ASE's sign: positive under tension).
+
+A model may have several energy heads on one trunk, one for each level of theory: "energy", and
+others as "energy/<name>". Each has its own references, scale and offset. The first one answers
+where none is named.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,14 +25,15 @@ from zoo.errors import (
     CapabilityError,
     ConfigError,
     DataError,
-    UnknownHeadError,
     UnsupportedElementError,
     UnsupportedInputError,
     nearest,
 )
 from zoo.functional import edge_vectors, neighbor_pairs
-from zoo.layers.atomistic import HEADS, AtomFeatures, AtomGraph, EnergyScale
+from zoo.layers.atomistic import AtomFeatures, AtomGraph, EnergyScale, new_head
+from zoo.layers.atomistic._names import check_heads
 from zoo.layers.atomistic._reference import ELEMENTS
+from zoo.models._heads import EnergyHeads
 
 #: what the energy head gives by differentiation
 DERIVATIVES = ("forces", "stress", "virial")
@@ -36,12 +41,12 @@ DERIVATIVES = ("forces", "stress", "virial")
 COINCIDENT = 1e-6
 
 
-class AtomisticModel(nn.Module):
+class AtomisticModel(EnergyHeads):
     """A model on atoms; architectures derive from it and implement `features`.
 
     Args:
         cutoff: distance (Å) below which atoms are neighbours.
-        heads: kinds of heads, from "energy", "dipole", "polarizability".
+        heads: "energy", "dipole", "polarizability", and "energy/<name>" for further energy heads.
         features: scalars per atom that `features` gives.
         channels: vector and tensor channels that `features` gives.
         max_z: largest atomic number that can be embedded.
@@ -61,14 +66,19 @@ class AtomisticModel(nn.Module):
         super().__init__()
         if not cutoff > 0:
             raise ConfigError(f"cutoff is {cutoff} Å; expected a positive distance")
-        _check_heads(heads)
+        check_heads(heads)
         self.cutoff = float(cutoff)
         self.max_z = max_z
-        self.heads = nn.ModuleDict({kind: HEADS[kind](features, channels) for kind in heads})
+        self.heads = nn.ModuleDict({entry: new_head(entry, features, channels) for entry in heads})
         self.energy_scale = EnergyScale()
+        named = [name for name in self.energy_heads if name != "energy"]
+        #: of the energy heads other than "energy", by name
+        self.energy_scales = nn.ModuleDict({name: EnergyScale() for name in named})
         self.trained_elements: dict[int, int] | None = None
         self.manifest: Any = None
         self.checkpoint_name: str | None = None
+        #: the training domain (`zoo.models._trust.Trust`), where it is stored with the weights
+        self.trust: Any = None
         # not a buffer of the checkpoint: which elements were seen is the manifest's business
         self.register_buffer("allowed", torch.ones(ELEMENTS, dtype=torch.bool), persistent=False)
         self.allowed[max_z + 1 :] = False
@@ -96,8 +106,10 @@ class AtomisticModel(nn.Module):
         Args:
             inputs: ASE structures (Å), one or several, or a batch from `zoo.to_batch`.
             **options: `outputs`, names to compute (default: all lawful ones but the virial);
-                `create_graph`, whether outputs can be differentiated further (default: when
-                training).
+                `head`, the energy head (default: the first of `energy_heads`, or for each
+                structure the one that `batch.head` counts); `create_graph`, whether outputs can
+                be differentiated further (default: when training); `observe`, called with the graph
+                and the features of its atoms.
 
         Returns:
             `energy` (graphs,) eV float64, `forces` (atoms, 3) eV/Å, `stress` (graphs, 3, 3) eV/Å³
@@ -107,6 +119,7 @@ class AtomisticModel(nn.Module):
             UnsupportedElementError: for an element the model may not be used on.
             UnsupportedInputError: for coincident atoms.
             CapabilityError: for an output the model or the structures do not allow.
+            UnknownHeadError: for a head that the model does not have.
         """
         result: dict[str, Tensor] = super().__call__(self.prepare(inputs), **options)
         return result
@@ -122,18 +135,26 @@ class AtomisticModel(nn.Module):
         batch: Data,
         *,
         outputs: Sequence[str] | None = None,
+        head: str | None = None,
         create_graph: bool | None = None,
+        observe: Callable[[AtomGraph, AtomFeatures], None] | None = None,
     ) -> dict[str, Tensor]:
         """Evaluates a batch; see `__call__`."""
         batch = batch if isinstance(batch, Batch) else Batch.from_data_list([batch])
         self._check_batch(batch)
+        index = self._head_index(batch, head)
+        head = head if head is None else self.find_head(head)
         wanted = self._wanted(batch, outputs)
         keep = self.training if create_graph is None else create_graph
-        derivative = "energy" in self.heads and any(name in DERIVATIVES for name in wanted)
+        derivative = any(name in DERIVATIVES for name in wanted)
         with torch.set_grad_enabled(derivative or torch.is_grad_enabled()):
             pos, strain, graph = self._graph(batch, wanted, derivative)
             x = self.features(graph)
+            if observe is not None:
+                observe(graph, x)
             result = self._evaluate_heads(x, graph, pos, wanted)
+            if self.energy_heads:
+                result["energy"] = self._energies(x, graph, head, index)
             if derivative:
                 self._differentiate(result, pos, strain, batch, wanted, keep)
         if not keep:
@@ -145,7 +166,8 @@ class AtomisticModel(nn.Module):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names that can be asked for."""
-        return tuple(self.heads) + (DERIVATIVES if "energy" in self.heads else ())
+        kinds = dict.fromkeys(entry.partition("/")[0] for entry in self.heads)
+        return (*kinds, *(DERIVATIVES if self.energy_heads else ()))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -161,17 +183,22 @@ class AtomisticModel(nn.Module):
         """Names of the parameters of the heads."""
         return (name for name, _ in self.named_parameters() if name.startswith("heads."))
 
-    def calculator(self) -> Any:
-        """An ASE calculator of this model: energy, forces and, where lawful, stress."""
+    def calculator(self, head: str | None = None, *, trust: str | None = None) -> Any:
+        """An ASE calculator of this model: energy, forces and, where lawful, stress.
+
+        Args:
+            head: the energy head; the first if None.
+            trust: "warn" of structures outside the training domain, or "refuse" them.
+
+        Raises:
+            UnknownHeadError: for a head that the model does not have.
+            CapabilityError: with `trust`, if no training domain is stored with the weights.
+        """
         from zoo.models._calculator import ZooCalculator
 
-        return ZooCalculator(self)
+        return ZooCalculator(self, head=head, trust=trust)
 
     # --- elements --------------------------------------------------------------------------
-
-    def set_references(self, values: Mapping[int, float] | Tensor) -> None:
-        """Sets reference energies (eV) by atomic number; see `EnergyScale.set_reference`."""
-        self.energy_scale.set_reference(values)
 
     def restrict_elements(
         self, counts: Mapping[int, int] | None, *, allow_untrained: bool = False
@@ -309,11 +336,6 @@ class AtomisticModel(nn.Module):
         self, x: AtomFeatures, graph: AtomGraph, pos: Tensor, wanted: Sequence[str]
     ) -> dict[str, Tensor]:
         result: dict[str, Tensor] = {}
-        if "energy" in self.heads:
-            atomic = self.heads["energy"](x)
-            result["energy"] = self.energy_scale(
-                atomic, graph.atomic_numbers, graph.batch, graph.num_graphs
-            )
         if "dipole" in wanted:
             result["dipole"] = self.heads["dipole"](x, graph, pos)
         if "polarizability" in wanted:
@@ -349,13 +371,3 @@ class AtomisticModel(nn.Module):
             result["virial"] = virial
             volume = torch.linalg.det(batch.cell).abs()
             result["stress"] = -virial / volume[:, None, None]
-
-
-def _check_heads(heads: Sequence[str]) -> None:
-    if not heads:
-        raise ConfigError(f"heads is empty; expected at least one of {', '.join(HEADS)}")
-    for kind in heads:
-        if kind not in HEADS:
-            raise UnknownHeadError(f"unknown head {kind!r}: {nearest(kind, HEADS)}")
-    if len(set(heads)) != len(heads):
-        raise ConfigError(f"heads repeats a kind: {list(heads)}")

@@ -5,6 +5,7 @@ the six components xx, yy, zz, yz, xz, xy. One model call fills every property t
 allows, so a step of dynamics costs one call however many properties are read.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,21 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from zoo.datasets.atoms import to_batch
-from zoo.errors import CapabilityError, ZooError, nearest
+from zoo.errors import (
+    CapabilityError,
+    ConfigError,
+    OutsideDomainError,
+    TrustWarning,
+    ZooError,
+    nearest,
+)
+from zoo.layers.atomistic import AtomFeatures, AtomGraph
 from zoo.models._atomistic import AtomisticModel
+from zoo.models._trust import Verdict, trust_of
 
-_PER_STRUCTURE = ("energy", "stress", "dipole", "polarizability")
+_PER_STRUCTURE = ("energy", "energy_std", "stress", "dipole", "polarizability")
+_PER_ATOM = ("forces", "forces_std")
+TRUST_MODES = ("warn", "refuse")
 _INFO = ("charge", "spin")  # kept in atoms.info, where ASE does not look for changes
 
 
@@ -30,15 +42,32 @@ class ZooCalculator(Calculator):
 
     Args:
         model: any atomistic model, on any device and in any precision; it is not copied.
+        head: the energy head to use; the model's first if None.
+        trust: what to do with a structure outside the training domain: "warn" (once, until one
+            lies inside again), "refuse", or nothing; `verdict` holds what was last found.
+
+    Raises:
+        UnknownHeadError: for a head that the model does not have.
+        CapabilityError: with `trust`, if the model stores no training domain.
+        ConfigError: for another word.
 
     `energy` and `free_energy` are the same number: the model has no electronic temperature.
     """
 
-    def __init__(self, model: AtomisticModel) -> None:
+    def __init__(
+        self, model: AtomisticModel, *, head: str | None = None, trust: str | None = None
+    ) -> None:
         super().__init__()
+        if trust is not None:
+            if trust not in TRUST_MODES:
+                raise ConfigError(f"trust is {trust!r}; expected {' or '.join(TRUST_MODES)}")
+            trust_of(model)
+        self.trust = trust
+        self.verdict: Verdict | None = None
         self.model = model
+        self.head = head if head is None else model.find_head(head)
         self._title = model.checkpoint_name or type(model).__name__
-        known = [name for name in model.outputs if name in {"forces", *_PER_STRUCTURE}]
+        known = [name for name in model.outputs if name in {*_PER_ATOM, *_PER_STRUCTURE}]
         self.implemented_properties = [*known, "free_energy"] if "energy" in known else known
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
@@ -79,6 +108,7 @@ class ZooCalculator(Calculator):
             CapabilityError: if stress is asked of a structure that is not periodic in all three
                 directions.
             UnsupportedInputError: if the model can't take the structure.
+            OutsideDomainError: with trust="refuse", if it lies outside the training domain.
         """
         structure = atoms if atoms is not None else self.atoms
         if structure is None:
@@ -89,13 +119,32 @@ class ZooCalculator(Calculator):
                 "Set atoms.pbc = True and a cell, or ask for energy and forces only"
             )
         batch = to_batch(structure, dtype=self.model.dtype, labels=False)
-        out = self.model(batch.to(self.model.device), create_graph=False)
+        options: dict[str, Any] = {} if self.head is None else {"head": self.head}
+        if self.trust is not None:
+            options["observe"] = self._judge
+        out = self.model(batch.to(self.model.device), **options, create_graph=False)
         self.atoms = structure.copy()
         self.results = {
             name: _numpy(name, out[name]) for name in self.implemented_properties if name in out
         }
         if "energy" in self.results:
             self.results["free_energy"] = self.results["energy"]
+
+    def _judge(self, graph: AtomGraph, x: AtomFeatures) -> None:
+        """Warns or refuses before anything else is computed."""
+        trust = trust_of(self.model)
+        before, (verdict,) = self.verdict, trust.judge(trust.measure(graph, x), 1)
+        self.verdict = verdict
+        if verdict.inside:
+            return
+        words = (
+            f"outside the training domain of {self._title} (score {verdict.score:.3g}, limit 1): "
+            f"{verdict.reason}"
+        )
+        if self.trust == "refuse":
+            raise OutsideDomainError(words)
+        if before is None or before.inside:
+            warnings.warn(words, TrustWarning, stacklevel=2)
 
 
 def _numpy(name: str, value: Any) -> float | np.ndarray:

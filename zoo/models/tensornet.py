@@ -23,7 +23,7 @@ authors' code. Their `static_shapes`, `cutoff_lower` and non-exponential bases a
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -109,7 +109,8 @@ class TensorEmbedding(nn.Module):
         parts = []
         split = zip(self.radial, density.split(SIZES), total.split(SIZES), strict=True)
         for linear, by_kind, by_any in split:
-            weight, bias = linear.get_parameter("weight"), linear.get_parameter("bias")
+            # no get_parameter: FSDP puts plain tensors in their place for the forward pass
+            weight, bias = cast(nn.Linear, linear).weight, cast(nn.Linear, linear).bias
             w = torch.cat([weight, bias[:, None]], dim=1)  # (channels, basis)
             joint = other[:, None, :] * w.T[None]  # (kinds, basis, channels)
             neighbours = by_kind.flatten(2) @ joint.flatten(0, 1)

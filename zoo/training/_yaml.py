@@ -70,6 +70,23 @@ def read(path: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
     return data, lines
 
 
+def parse(text: str, *, where: str) -> Any:
+    """Reads a value as `read` does.
+
+    Args:
+        text: YAML.
+        where: what to call it in errors.
+
+    Raises:
+        RecipeError: it is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or str(error)
+        raise RecipeError(f"{where}: not valid YAML: {problem}") from error
+
+
 def _text(path: Path) -> str:
     """Reads at most `MAX_BYTES` of UTF-8."""
     try:

@@ -1,35 +1,45 @@
-"""Batches for training: drawn from a seed and the epoch alone, so that a resumed run sees the same.
+"""Samples to batches: neighbour lists, the columns that losses read, loading beside the training.
 
-The order of an epoch is a function of (seed, epoch); after an interruption in the middle of an
-epoch the batches already done are skipped. Every process takes its own slice of each batch.
+A batch may carry `weight` (g,), how much each structure counts in the losses (column `weight` of
+the data set, 1 without one), and `head` (g,), which of the model's energy heads it belongs to
+(column `head`: names, or numbers in the model's order).
 """
 
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Batch, Data
 
 from zoo.datasets import AtomsDataset, collate
+from zoo.datasets.atoms import assemble
+from zoo.errors import DataError, RecipeError, nearest
 from zoo.functional import neighbor_pairs
+from zoo.training.batches import EpochBatches, Indices
+from zoo.training.recipe import TrainerSection
 
 Pairs = tuple[Tensor, Tensor]
 _INPUTS = ("atomic_numbers", "pos", "cell", "pbc", "charge", "spin")
+_OVERHEAD = 4096  # bytes of a kept sample besides its numbers, roughly
+PREFETCH = 4  # batches that each worker prepares ahead
 
 
 class Samples(Dataset[Batch]):
-    """Collated batches of a data set, whose samples and neighbour lists are built once and kept.
+    """Collated batches of a data set; samples and neighbour lists are kept as far as memory goes.
 
     Args:
         dataset: the frames.
         dtype: precision of positions and labels other than the energy.
         labels: the labels to keep.
         cutoff: of the neighbour lists that the batches carry, Å; None leaves them to the model.
+        heads: names of the model's energy heads, if it has several.
+        keep: bytes that kept samples may take; what comes after that is prepared each time anew.
     """
 
     def __init__(
@@ -39,17 +49,29 @@ class Samples(Dataset[Batch]):
         *,
         labels: Sequence[str],
         cutoff: float | None,
+        heads: Sequence[str] = (),
+        keep: int = 2**31,
     ) -> None:
         self.dataset, self.dtype, self.cutoff = dataset, dtype, cutoff
         self._fields = (*_INPUTS, *labels)
+        self._weights = _weights(dataset)
+        self._heads = _heads(dataset, heads)
+        self._left = keep
         self._kept: dict[int, tuple[Data, Pairs | None]] = {}
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, indices: Sequence[int]) -> Batch:
-        kept = [self._sample(int(i)) for i in indices]
+        """The batch of some samples; without any, the first sample at weight zero.
+
+        A process whose share of a batch is empty takes part in the step all the same: the
+        stand-in adds nothing to losses, gradients and errors.
+        """
+        kept = [self._sample(int(i)) for i in indices] or [self._sample(0)]
         batch = collate([sample for sample, _ in kept], self.dtype)
+        if not len(indices):
+            batch.weight = torch.zeros(1, dtype=self.dtype)
         pairs = [pair for _, pair in kept if pair is not None]
         if pairs:
             starts = batch.ptr[:-1].tolist()
@@ -60,12 +82,39 @@ class Samples(Dataset[Batch]):
             batch.pair_cutoff = torch.tensor([self.cutoff] * len(pairs), dtype=torch.float64)
         return batch
 
+    def edges(self) -> Indices:
+        """Directed edges of each sample's neighbour list (samples,).
+
+        Raises:
+            RecipeError: the model has no cutoff.
+        """
+        if self.cutoff is None:
+            raise RecipeError(
+                "trainer.batch_by is edges but the model has no cutoff; count atoms instead"
+            )
+        pairs = (self._sample(i)[1] for i in range(len(self)))
+        return np.array([2 * pair[0].shape[1] for pair in pairs if pair is not None])
+
+    def split_memory(self, parts: int) -> None:
+        """Says that as many copies of this object as `parts` share what may still be kept."""
+        self._left //= parts
+
     def _sample(self, index: int) -> tuple[Data, Pairs | None]:
-        if index not in self._kept:
-            full = self.dataset[index]
-            sample = Data(**{name: full[name] for name in self._fields if name in full})
-            self._kept[index] = (sample, self._pairs(sample))
-        return self._kept[index]
+        if index in self._kept:
+            return self._kept[index]
+        full = self.dataset[index]
+        sample = Data(**{name: full[name] for name in self._fields if name in full})
+        if self._weights is not None:
+            sample.weight = self._weights[index : index + 1]
+        if self._heads is not None:
+            sample.head = self._heads[index : index + 1]
+        prepared = (sample, self._pairs(sample))
+        tensors = [*sample.to_dict().values(), *(prepared[1] or ())]
+        size = _OVERHEAD + sum(t.numel() * t.element_size() for t in tensors)
+        if size <= self._left:
+            self._left -= size
+            self._kept[index] = prepared
+        return prepared
 
     def _pairs(self, sample: Data) -> Pairs | None:
         if self.cutoff is None:
@@ -75,120 +124,185 @@ class Samples(Dataset[Batch]):
         return neighbor_pairs(pos, self.cutoff, None, cell, sample.pbc)
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Lists of indices, one per step.
+def _weights(dataset: AtomsDataset) -> Tensor | None:
+    """The column `weight`, if there is one.
 
-    Args:
-        size: number of samples.
-        batch_size: samples per step over all processes together with `world` processes.
-        seed: of the shuffling; None keeps the order.
-        rank: this process.
-        world: number of processes.
-        passes: over the data before the trainer validates; it takes them for one epoch.
+    Raises:
+        DataError: a weight that is no number, not finite, or negative.
+    """
+    column = dataset.columns.get("weight")
+    if column is None:
+        return None
+    try:
+        values = np.asarray(column, dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"{dataset.source}: the column 'weight' holds no numbers") from error
+    bad = ~np.isfinite(values) | (values < 0)
+    if bad.any():
+        raise DataError(
+            f"{dataset.source}: the weight of frame {bad.argmax()} is {values[bad.argmax()]}; "
+            "the column 'weight' says how much a frame counts in the loss, so it must be finite "
+            "and not negative"
+        )
+    return torch.from_numpy(values)
+
+
+def _heads(dataset: AtomsDataset, names: Sequence[str]) -> Tensor | None:
+    """The column `head` as numbers, where the model has several heads.
+
+    Raises:
+        DataError: a head that the model does not have.
+    """
+    column = dataset.columns.get("head")
+    if column is None or len(names) < 2:
+        return None
+    numbers = {name: k for k, name in enumerate(names)} | {str(k): k for k in range(len(names))}
+    wrong = sorted({str(entry) for entry in column} - set(numbers))
+    if wrong:
+        raise DataError(
+            f"{dataset.source}: the column 'head' says {wrong[0]!r}, which is no head of the "
+            f"model; {nearest(wrong[0], names)}"
+        )
+    return torch.tensor([numbers[str(entry)] for entry in column])
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch as plain arrays, for the way between processes.
+
+    Each tensor would travel through a shared memory block of its own, which for dozens of small
+    ones costs more than the copies that this makes.
 
     Attributes:
-        skip: batches to leave out at the start of the next epoch, because they are done.
+        fields: what `assemble` takes.
+        extra: what was added to the batch after that.
+        counts: atoms of each structure.
     """
 
-    def __init__(
-        self,
-        size: int,
-        batch_size: int,
-        *,
-        seed: int | None,
-        rank: int = 0,
-        world: int = 1,
-        passes: int = 1,
-    ) -> None:
-        self.size, self.batch_size, self.passes = size, batch_size, passes
-        self.seed, self.rank, self.world = seed, rank, world
-        self.epoch = 0
-        self.skip = 0
+    fields: dict[str, np.ndarray]
+    extra: dict[str, np.ndarray]
+    counts: list[int]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
-        self.epoch = epoch
 
-    @property
-    def per_pass(self) -> int:
-        """Batches of one pass over the data."""
-        return -(-self.size // self.batch_size)
+def pack(batch: Batch) -> Packed:
+    """Takes a batch of tensors apart."""
+    arrays = {k: v.numpy() for k, v in batch.to_dict().items() if k not in ("batch", "ptr")}
+    joined = set(batch._slice_dict)
+    return Packed(
+        {name: array for name, array in arrays.items() if name in joined},
+        {name: array for name, array in arrays.items() if name not in joined},
+        (batch.ptr[1:] - batch.ptr[:-1]).tolist(),
+    )
 
-    def __len__(self) -> int:
-        return self.per_pass * self.passes
 
-    def __iter__(self) -> Iterator[list[int]]:
-        first, self.skip = self.skip, 0
-        for step in range(first, len(self)):
-            run, place = divmod(step, self.per_pass)
-            batch = self._order(run)[place * self.batch_size : (place + 1) * self.batch_size]
-            share = batch[self.rank :: self.world]
-            # a process without a share of a short last batch still has to take part in the step
-            yield [int(i) for i in (share if len(share) else batch[:1])]
-
-    def _order(self, run: int) -> npt.NDArray[np.int64]:
-        """The order of one pass."""
-        if self.seed is None:
-            return np.arange(self.size)
-        number = self.epoch * self.passes + run
-        return np.random.default_rng((self.seed, number)).permutation(self.size)
+def unpack(packed: Packed) -> Batch:
+    """Puts a batch together again."""
+    tensors = {name: torch.from_numpy(array) for name, array in packed.fields.items()}
+    batch = assemble(tensors, packed.counts)
+    for name, array in packed.extra.items():
+        batch[name] = torch.from_numpy(array)
+    return batch
 
 
 class AtomsModule(pl.LightningDataModule):
     """Training and validation batches.
 
     Args:
-        train: training frames.
-        val: validation frames.
-        batch_size: of a training step, over all processes.
-        eval_batch_size: of validation, per process.
-        dtype: precision of the model.
-        labels: the labels that the loss needs.
-        cutoff: of the neighbour lists, Å; None leaves them to the model.
-        seed: of the shuffling.
-        passes: over the training data between validations.
+        train: training samples.
+        val: validation samples.
+        options: batch size and unit, seed, workers.
+
+    Attributes:
+        batches: what makes each training batch.
+
+    Raises:
+        DataError: a structure is larger than a batch may be.
     """
 
-    def __init__(
-        self,
-        train: AtomsDataset,
-        val: AtomsDataset,
-        *,
-        batch_size: int,
-        eval_batch_size: int,
-        dtype: torch.dtype,
-        labels: Sequence[str],
-        cutoff: float | None,
-        seed: int,
-        passes: int,
-    ) -> None:
+    def __init__(self, train: Samples, val: Samples, options: TrainerSection) -> None:
         super().__init__()
-        self._train = Samples(train, dtype, labels=labels, cutoff=cutoff)
-        self._val = Samples(val, dtype, labels=labels, cutoff=cutoff)
-        self._eval_batch_size = eval_batch_size
-        self.batches = EpochBatches(len(train), batch_size, seed=seed, passes=passes)
+        self._train, self._val, self._options = train, val, options
+        order = getattr(train.dataset, "order", EpochBatches)
+        self.batches: EpochBatches = order(
+            len(train),
+            options.batch_size,
+            seed=options.seed,
+            passes=options.val_every,
+            costs=costs(train, options),
+        )
+        copies = max(options.num_workers, 1)
+        for samples in (train, val):
+            samples.split_memory(copies)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled batches, the same for the same seed and epoch."""
+        """Shuffled batches from the trainer's present step to the next validation."""
         self.batches.rank, self.batches.world = self._place()
-        return loader(self._train, self.batches)
+        if (trainer := self.trainer) is not None:
+            self.batches.start = lambda: trainer.global_step
+        return self._loader(self._train, self.batches)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches in order; the last ones of a process may repeat nothing and be short."""
+        """Batches in order; a process may have no share of the last one."""
         rank, world = self._place()
-        size = self._eval_batch_size * world
-        return loader(
-            self._val, EpochBatches(len(self._val), size, seed=None, rank=rank, world=world)
-        )
+        size = self._options.eval_batch_size * world
+        order = EpochBatches(len(self._val), size, seed=None, rank=rank, world=world)
+        return self._loader(self._val, list(order))
+
+    def on_before_batch_transfer(self, batch: Batch | Packed, dataloader_idx: int) -> Batch:
+        """What workers send becomes a batch again."""
+        return unpack(batch) if isinstance(batch, Packed) else batch
 
     def _place(self) -> tuple[int, int]:
         trainer = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
 
+    def _loader(self, samples: Samples, batches: Iterable[list[int]]) -> DataLoader[Any]:
+        workers = self._options.num_workers
+        extra: dict[str, Any] = {}
+        if workers:
+            extra = {
+                "num_workers": workers,
+                "persistent_workers": True,
+                "prefetch_factor": PREFETCH,
+                "worker_init_fn": _leave_signals,
+            }
+        # its own generator: with the global one, loading would change the model's random numbers
+        generator = torch.Generator()
+        generator.manual_seed(self._options.seed)
+        return DataLoader(
+            samples,
+            batch_size=None,
+            sampler=batches,
+            collate_fn=pack if workers else _same,
+            generator=generator,
+            **extra,
+        )
 
-def loader(samples: Samples, batches: EpochBatches) -> DataLoader[Any]:
-    """A loader whose sampler yields whole batches of indices."""
-    return DataLoader(samples, batch_size=None, sampler=batches, collate_fn=_same)
+
+def costs(samples: Samples, options: TrainerSection) -> Indices | None:
+    """What each sample counts in a batch, or None where samples are counted.
+
+    Raises:
+        DataError: naming a structure that is larger than a batch may be.
+    """
+    unit, limit = options.batch_by, options.batch_size
+    if unit == "structures":
+        return None
+    found = samples.edges() if unit == "edges" else np.asarray(samples.dataset.counts)
+    worst = int(found.argmax())
+    if found[worst] > limit:
+        raise DataError(
+            f"{samples.dataset.source}: training frame {worst} alone has {found[worst]} {unit}, "
+            f"more than a step may hold (trainer.batch_size: {limit}, batch_by: {unit}); "
+            "raise batch_size, or leave the frame out"
+        )
+    return found.astype(np.int64)
+
+
+def _leave_signals(worker: int) -> None:
+    """Ctrl-C and requests to end are the trainer's business; it ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _same(batch: Batch) -> Batch:

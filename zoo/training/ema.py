@@ -48,6 +48,14 @@ class Ema:
         """Whether the model now carries the average."""
         return self._swapped
 
+    def attach(self, model: nn.Module) -> None:
+        """Starts again from the parameters of a model whose parameters have become others.
+
+        Sharding leaves each process a part of them; the average has the same parts.
+        """
+        self._live = {n: p for n, p in model.named_parameters() if n in self.average}
+        self.average = {n: p.detach().clone() for n, p in self._live.items()}
+
     def to(self, device: torch.device) -> None:
         """Moves the average to the model's device, where the model moved after construction."""
         self.average = {n: t.to(device) for n, t in self.average.items()}

@@ -4,30 +4,38 @@ Levels of theory differ first of all by a constant per element. The constants ar
 before training, on the residuals of the untouched model, by the regression that also fits
 reference energies; what is left for the network is small. How much they explain, the errors
 before and after, and the errors on the data the model came from are all part of the report.
+
+New labels may get an energy head of their own beside the old one (`heads="new:NAME"`), and the
+old task may be kept by replay or by elastic weight consolidation; see `zoo.training.methods`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-import numpy as np
 import yaml
-from ase.data import chemical_symbols
 
-from zoo import datasets, hub
+from zoo import hub
 from zoo.datasets import AtomsDataset
 from zoo.errors import ConfigError, nearest
-from zoo.training import prepare
-from zoo.training.fit import FitResult, Line, check_writable, fit
-from zoo.training.freeze import apply_method, check_method
+from zoo.training import clash, prepare
+from zoo.training.evidence import check_units
+from zoo.training.fit import Line, check_writable, fit
+from zoo.training.freeze import apply_method
+from zoo.training.heads import Target, choose_head, survey
+from zoo.training.lesson import make_lesson, make_penalty
+from zoo.training.methods import Method, parse, split_patterns
 from zoo.training.metrics import Evaluation, assess
+from zoo.training.old import OldTask, before_after, open_old
+from zoo.training.outcome import Run, details, parent_entry, publish
 from zoo.training.plan import NewTask, Options, admit_elements, make_recipe, open_task
-from zoo.training.recipe import Recipe
 from zoo.training.references import References, fit_references
-from zoo.training.report import Report, data_entry, dataset_name, metric_entries, training_entry
+from zoo.training.replay import spread
+from zoo.training.report import Report
 
 SETTINGS = "finetune.yaml"
-OLD_FRAMES = 100
+#: frames of the new training data that units and kinds of energy are judged by
+EVIDENCE = 200
 
 
 def finetune(
@@ -36,6 +44,7 @@ def finetune(
     *,
     output: str | Path,
     method: str = "full",
+    heads: str | None = None,
     references: Literal["fit", "keep"] = "fit",
     new_elements: bool = False,
     old_data: str | Path | AtomsDataset | None = None,
@@ -50,12 +59,17 @@ def finetune(
         name: a checkpoint by name or path.
         data: a file, a shipped set, or an open data set.
         output: folder for weights, manifest, card, report, plots, logs and state.
-        method: `full`, `head`, or `freeze:N` (the first N blocks; negative: see `apply_method`).
+        method: `full`; `head`; `freeze:N` (the first N blocks; negative: see `apply_method`) or
+            `freeze:PATTERN,...`; `replay` (`replay:frac=0.3,frames=500`: old training frames in
+            every batch); `ewc` (`ewc:lambda=1,frames=200`: a spring on what the old data need).
+        heads: `new:NAME` for a new energy head beside the old ones, which starts as a copy of the
+            default head and becomes the default; or the name of the head to train. The default
+            head if None. Other heads stay frozen, unless their data are replayed.
         references: `fit` adds a constant per element, fitted on the training frames; `keep` not.
         new_elements: accept elements the model was not trained on; their embeddings start at the
             mean of the trained ones.
-        old_data: frames to measure forgetting on; by default the shipped set the model was
-            trained on. At most 100 of its frames are used, always the same ones.
+        old_data: frames to measure forgetting on and to replay; by default the shipped set the
+            model was trained on. At most 100 of its frames are evaluated, always the same ones.
         resume: go on from the state in `output`, if there is one.
         overwrite: start again in a folder that holds a run.
         progress: takes lines of text; None writes them to stderr.
@@ -66,120 +80,182 @@ def finetune(
         frames (validation frames if there are no others), and `old_before` and `old_after`.
 
     Raises:
-        ConfigError: an unknown option or method.
-        DataError: frames without energies and forces, labels that are not finite.
+        ConfigError: an unknown option or method, or a pattern that matches no parameter.
+        DataError: frames without energies and forces, labels that are not finite, that are in
+            other units than stated, or of a level of theory that the method would mix with
+            another.
+        UnknownHeadError: a head that the model does not have.
         UnsupportedElementError: new elements without `new_elements`.
+        UnsupportedInputError: new charges or periodicity without leave.
         OutputError: the folder can't be written or holds a run.
         Interrupted: by Ctrl-C; `resume` goes on.
     """
-    _check_options(options, method, references)
+    chosen = _check_options(options, method, references)
     folder = Path(output)
     check_writable(folder)
     model = hub.load(name, allow_untrained_elements=True)
     task = open_task(data, options)
     admit_elements(model, task.data, new_elements)
+    clash.check_inputs(
+        model,
+        task.data,
+        new_pbc=options.get("new_pbc", False),
+        new_charges=options.get("new_charges", False),
+    )
+    target = choose_head(model, heads)
     recipe = make_recipe(model, task, method, options)
     prepare.check_name(recipe.name, model.architecture)
-    _start(folder, model, recipe, method, references, resume=resume, overwrite=overwrite)
-    old, old_note = _old_task(model, old_data)
-    size = recipe.trainer.eval_batch_size
-    scores = {"zero_shot": assess(model, task.test, batch_size=size)}
-    if old is not None:
-        scores["old_before"] = assess(model, old, batch_size=size)
-    offsets = _fit_offsets(model, task.train) if references == "fit" else None
+    freeze = options.get("freeze") or ()
+    patterns = split_patterns(freeze, "freeze") if isinstance(freeze, str) else tuple(freeze)
+    apply_method(model, method, freeze=patterns, heads={target.name})
+    old = open_old(model, old_data, target, sample=chosen.frames)
+    stated = options.get("level_of_theory")
+    level = _check_levels(model, task, old, target, chosen, references, stated)
+    judged = not options.get("any_units", False)
+    evidence = _check_evidence(model, task, target, references, units=judged)
+    run = Run(model, task, old, target, recipe, level, evidence)
+    settings = _settings(run, method, patterns, references)
+    prepare.open_run(folder, SETTINGS, settings, resume=resume, overwrite=overwrite)
+    return _carry_out(run, chosen, patterns, folder, references, resume, progress)
+
+
+def _carry_out(
+    run: Run,
+    method: Method,
+    patterns: Sequence[str],
+    folder: Path,
+    references: str,
+    resume: bool,
+    progress: Line | None,
+) -> Report:
+    """Evaluates, trains, evaluates, writes."""
+    model, task, old, recipe = run.model, run.task, run.old, run.recipe
+    scores = {"zero_shot": _assess(run, task.test, run.target.name)}
+    if old.frames is not None:
+        scores["old_before"] = _assess(run, old.frames, old.head)
+    offsets = _fit_offsets(run) if references == "fit" else None
     if offsets is not None:
-        scores["offsets_only"] = assess(model, task.test, batch_size=size)
-    frozen = apply_method(model, method)
+        scores["offsets_only"] = _assess(run, task.test, run.target.name)
+    lesson = make_lesson(model, task, old, run.target, method, recipe, offsets)
+    heads = {run.target.name, *([old.head] if lesson.replayed is not None else [])}
+    frozen = apply_method(model, method.text, freeze=patterns, heads=heads)
+    state, digest = folder / prepare.STATE, prepare.sha256(folder / SETTINGS)
+    key = f"{parent_entry(model)} {old.sample.hash if old.sample is not None else None}"
+    penalty = make_penalty(model, old, method, recipe, folder=state, key=key, progress=progress)
+    rows = survey(model, recipe.loss, lesson.train)
+    for row in rows:
+        (progress or _nowhere)(_line(row))
     result = fit(
         model,
         recipe,
-        task.train,
-        task.val,
-        folder / prepare.STATE,
+        lesson.train,
+        lesson.val,
+        state,
         logs=folder / prepare.LOGS,
         resume=resume,
         progress=progress,
+        penalty=penalty,
     )
     model.requires_grad_(True)
-    scores["fine_tuned"] = assess(model, task.test, batch_size=size)
-    if old is not None:
-        scores["old_after"] = assess(model, old, batch_size=size)
-        if offsets is not None:
+    scores["fine_tuned"] = _assess(run, task.test, run.target.name)
+    if old.frames is not None:
+        scores["old_after"] = _assess(run, old.frames, old.head)
+        if offsets is not None and old.head == run.target.name:
             _drop_totals(scores["old_after"])
-    report = Report(
-        model=model,
-        metrics={key: score.metrics for key, score in scores.items()},
-        path=folder,
-        history=result.history,
-        details=_details(recipe, model, task, frozen, offsets, old, old_note, result),
-    )
-    _publish(report, recipe, task, scores, old, offsets)
+    metrics = {key: score.metrics for key, score in scores.items()}
+    said = details(run, frozen, offsets, lesson, result)
+    said |= {"first_gradients": rows, "before_after": before_after(metrics)}
+    report = Report(model=model, metrics=metrics, path=folder, history=result.history, details=said)
+    publish(report, run, scores, offsets, lesson, digest)
     return report
 
 
-def _check_options(options: Options, method: str, references: str) -> None:
+def _nowhere(line: str) -> None:
+    """Where lines go that nobody asked for."""
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return (
+        f"head {row['head']}: {row['frames']} frames, weight {row['weight']:g}, first loss "
+        f"{row['loss']:.4g}, gradient {row['gradient_norm']:.4g}"
+    )
+
+
+def _check_options(options: Options, method: str, references: str) -> Method:
     for key in options:
         if key not in Options.__annotations__:
             raise ConfigError(
                 f"finetune: no option {key!r}; {nearest(key, Options.__annotations__)}"
             )
-    check_method(method)
     if references not in ("fit", "keep"):
         raise ConfigError(f"references {references!r}: expected 'fit' or 'keep'")
+    return parse(method)
 
 
-def _start(
-    folder: Path,
+def _check_levels(
     model: Any,
-    recipe: Recipe,
-    method: str,
+    task: NewTask,
+    old: OldTask,
+    target: Target,
+    method: Method,
     references: str,
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> None:
-    """Makes the folder ready and stores all settings there."""
-    settings = {
-        "parent": _parent(model),
+    stated: str | None,
+) -> str:
+    """Refuses two levels of theory in one head; returns that of the new labels."""
+    before = clash.head_level(model, target.parent)
+    level = clash.new_level(task.data, stated, before)
+    clash.check_levels(
+        before,
+        level,
+        references=references,
+        replay=method.kind == "replay" and old.head == target.name,
+        source=task.data.source,
+    )
+    return "" if level == "same" else level
+
+
+def _check_evidence(
+    model: Any, task: NewTask, target: Target, references: str, *, units: bool
+) -> dict[str, float]:
+    """Refuses labels that, by the untouched model's predictions, are something else."""
+    frames = task.train.take(spread(task.train, EVIDENCE))
+    score = assess(model, frames, head=target.name)
+    evidence = check_units(score, frames) if units else {}
+    if references == "keep" and "energy" in frames.labels:
+        fitted = fit_references(score.numbers, score.energy[1] - score.energy[0], l2=1e-9)
+        clash.check_kept(score, fitted, task.data.source)
+    return evidence
+
+
+def _settings(run: Run, method: str, patterns: Sequence[str], references: str) -> dict[str, Any]:
+    """Everything that decides the result, to be stored in the folder."""
+    sample = run.old.sample
+    return {
+        "parent": parent_entry(run.model),
         "method": method,
+        "head": run.target.name,
+        "freeze": list(patterns),
         "references": references,
-        **yaml.safe_load(recipe.to_yaml()),
+        "old_sample": sample.hash if sample is not None else None,
+        **yaml.safe_load(run.recipe.to_yaml()),
     }
-    prepare.open_run(folder, SETTINGS, settings, resume=resume, overwrite=overwrite)
 
 
-def _parent(model: Any) -> dict[str, str] | None:
-    if model.manifest is None or model.manifest.source != "zoo":
-        return None
-    return {"name": model.manifest.name, "sha256": model.manifest.weights.sha256}
+def _assess(run: Run, data: AtomsDataset, head: str) -> Evaluation:
+    size = run.recipe.trainer.eval_batch_size
+    return assess(run.model, data, batch_size=size, head=head)
 
 
-def _old_task(
-    model: Any, old_data: str | Path | AtomsDataset | None
-) -> tuple[AtomsDataset | None, str]:
-    """Frames of the data the model came from, and which they are or why there are none."""
-    source = old_data
-    if source is None:
-        training = getattr(model.manifest, "training", None)
-        names = [entry.name for entry in training.data] if training is not None else []
-        shipped = [entry for entry in names if entry in datasets.shipped()]
-        if not shipped:
-            return None, f"not measured: {', '.join(names) or 'the old data'} do not ship"
-        source = shipped[0]
-    dataset = source if isinstance(source, AtomsDataset) else datasets.open(source)
-    part = dataset.split("test") if "test" in dataset.splits else dataset
-    chosen = np.unique(np.linspace(0, len(part) - 1, min(OLD_FRAMES, len(part))).astype(np.int64))
-    return part.take(chosen), f"{len(chosen)} frames of {dataset_name(dataset)}"
-
-
-def _fit_offsets(model: Any, train: AtomsDataset) -> References | None:
+def _fit_offsets(run: Run) -> References | None:
     """Adds a constant per element, fitted to the residuals of the training energies."""
-    if "energy" not in train.labels:
+    if "energy" not in run.task.train.labels:
         return None
-    score = assess(model, train)
+    head = run.target.name
+    score = _assess(run, run.task.train, head)
     fitted = fit_references(score.numbers, score.energy[1] - score.energy[0], l2=1e-9)
-    table = model.energy_scale.reference
-    model.set_references({z: float(table[z]) + value for z, value in fitted.values.items()})
+    table = run.model.scale_of(head).reference
+    values = {z: float(table[z]) + value for z, value in fitted.values.items()}
+    run.model.set_references(values, head)
     return fitted
 
 
@@ -191,77 +267,3 @@ def _drop_totals(old_after: Evaluation) -> None:
     """
     for name in ("energy_mae", "energy_mae_per_atom"):
         old_after.metrics.pop(name, None)
-
-
-def _details(
-    recipe: Recipe,
-    model: Any,
-    task: NewTask,
-    frozen: dict[str, Any],
-    offsets: References | None,
-    old: AtomsDataset | None,
-    old_note: str,
-    result: FitResult,
-) -> dict[str, Any]:
-    """What the report says besides errors."""
-    counts = {"train": len(task.train), "val": len(task.val), task.shown: len(task.test)}
-    return {
-        "name": recipe.name,
-        "derived_from": _parent(model),
-        "data": data_entry(task.data, len(task.train)),
-        "frames": counts,
-        "evaluated_on": task.shown,
-        "offsets": offsets.summary() if offsets is not None else None,
-        "old_task": old_note,
-        "old_data": data_entry(old, len(old)) if old is not None else None,
-        **frozen,
-        "lr": recipe.optimizer.lr,
-        "batch_size": recipe.trainer.batch_size,
-        "seed": recipe.trainer.seed,
-        **result.course(),
-    }
-
-
-def _publish(
-    report: Report,
-    recipe: Recipe,
-    task: NewTask,
-    scores: Mapping[str, Evaluation],
-    old: AtomsDataset | None,
-    offsets: References | None,
-) -> None:
-    """Writes weights, manifest, card, plots, report."""
-    model, parent = report.model, report.model.manifest
-    seen = dict(model.trained_elements or {})
-    untouched = [z for z in seen if seen[z] > 0 and z not in task.train.elements]
-    for z, count in task.train.elements.items():
-        seen[z] = seen.get(z, 0) + count
-    model.restrict_elements(seen)
-    limits = list(parent.limits) if parent is not None else []
-    if offsets is not None and untouched:
-        words = ", ".join(chemical_symbols[z] for z in sorted(untouched))
-        limits.append(f"reference energies of {words} are still those of {parent.name}")
-    metrics = metric_entries(scores["fine_tuned"], dataset_name(task.data), task.shown)
-    if old is not None:
-        metrics += metric_entries(scores["old_after"], dataset_name(old), "old task")
-    settings_sha256 = prepare.sha256(report.path / SETTINGS)
-    seconds = report.details["seconds"]
-    training = training_entry("fine-tuning", settings_sha256, recipe.trainer.seed, seconds)
-    level = task.data.metadata.get("level_of_theory") or "not stated"
-    derived = _parent(model)
-    licence = parent.license.model_dump(exclude_none=True) if parent is not None else {}
-    prepare.publish(
-        report,
-        name=recipe.name,
-        train=task.train,
-        after=scores["fine_tuned"],
-        before=scores["zero_shot"],
-        title=f"{recipe.name}, {task.shown} frames",
-        outputs={"energy": {"kind": "total", "level_of_theory": level}},
-        training={**training, "data": [data_entry(task.data, len(task.train))]},
-        metrics=metrics,
-        limits=limits,
-        license=licence or {"weights": "not stated"},
-        citation=list(parent.citation) if parent is not None else [],
-        **({"derived_from": derived} if derived is not None else {}),
-    )

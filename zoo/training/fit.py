@@ -1,37 +1,33 @@
 """One run of the trainer: builds it from a recipe, runs it, hands back the best weights."""
 
+import copy
 import logging
 import math
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file
 
 from zoo.datasets import AtomsDataset
 from zoo.errors import DataError, Interrupted, OutputError, RecipeError
-from zoo.training.callbacks import (
-    BEST,
-    LAST,
-    Checkpoints,
-    Clock,
-    History,
-    Interrupts,
-    Progress,
-    Stopped,
-)
-from zoo.training.data import AtomsModule
+from zoo.training import loggers, sharding
+from zoo.training.callbacks import Clock, History, Progress
+from zoo.training.data import AtomsModule, Samples
+from zoo.training.losses import targets
+from zoo.training.page import timings
 from zoo.training.recipe import Recipe
+from zoo.training.saving import BEST, LAST, Checkpoints, Interrupts, Stopped
 from zoo.training.schedule import seconds
-from zoo.training.task import ForceFieldTask, targets
+from zoo.training.task import ForceFieldTask, Penalty, energy_heads
 
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
 Line = Callable[[str], None]
@@ -48,6 +44,7 @@ class FitResult:
         epochs: passes over the training frames.
         steps: optimiser steps.
         seconds: time in training, validation included.
+        first_step: of each energy head, if there are several: loss, structures, gradient norm.
     """
 
     history: list[dict[str, float]]
@@ -56,11 +53,14 @@ class FitResult:
     epochs: float
     steps: int
     seconds: float
+    first_step: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def course(self) -> dict[str, float]:
+    def course(self) -> dict[str, Any]:
         """How long the run was, for reports."""
         names = ("epochs", "steps", "seconds", "best_step")
-        return {name: getattr(self, name) for name in names}
+        course: dict[str, Any] = {name: getattr(self, name) for name in names}
+        course["timings"] = timings(self.seconds, self.steps)
+        return course | ({"first_step": self.first_step} if self.first_step else {})
 
 
 def fit(
@@ -74,6 +74,7 @@ def fit(
     resume: bool = False,
     progress: Line | None = None,
     every: float = 30.0,
+    penalty: Penalty | None = None,
 ) -> FitResult:
     """Trains a model in place and leaves the weights with the lowest validation loss in it.
 
@@ -83,38 +84,43 @@ def fit(
         train: training frames, with every label the loss names.
         val: validation frames, likewise.
         folder: takes `best.safetensors` and `last.ckpt`; must be writable.
-        logs: takes one numbered folder of CSV logs for each start; None writes none.
+        logs: folder for the recipe's logs; None writes none.
         resume: go on from `last.ckpt` if there is one.
         progress: takes lines of text; None writes to stderr.
         every: seconds between writes of `last.ckpt`.
+        penalty: takes the model and returns a scalar that is added to the loss of each step.
 
     Returns:
         How it went.
 
     Raises:
-        DataError: a label is missing, or a split is empty.
+        DataError: a label is missing, a split is empty, or a frame is larger than a batch.
         OutputError: the folder can't be written.
         RecipeError: nothing can be trained, or training diverged.
+        MissingExtraError: a package that the logs need.
         Interrupted: by Ctrl-C; the state is saved.
     """
     _check(model, recipe, train, val)
     check_writable(folder)
     options = recipe.trainer
     limit = seconds(options.max_time)
-    data = _batches(model, recipe, train, val)
     model.to(DTYPES[options.precision]).train()
-    steps = data.batches.per_pass * options.max_epochs
-    task = ForceFieldTask(model, recipe, steps=steps, limit=limit)
+    data = _batches(model, recipe, train, val)
+    steps = data.batches.first_step(options.max_epochs)
+    # sharding takes the parameters apart for good, so it gets a copy
+    trained = copy.deepcopy(model) if options.strategy == "fsdp" else model
+    task = ForceFieldTask(trained, recipe, steps=steps, limit=limit, penalty=penalty)
     clock = Clock(limit, steps)
     task.clock = clock.seconds
     history = History(clock, data.batches)
     patience = options.early_stopping.patience if options.early_stopping is not None else None
-    checkpoints = Checkpoints(folder, data.batches, patience=patience, every=every)
+    checkpoints = Checkpoints(folder, patience=patience, every=every)
     interrupts = Interrupts(checkpoints)
     callbacks = [clock, history, checkpoints, interrupts, Progress(clock, data.batches, progress)]
     last = folder / LAST
+    written = loggers.make(recipe, logs)
     with _surroundings(options.deterministic, options.seed), interrupts.listening():
-        trainer = _trainer(recipe, logs, callbacks)
+        trainer = _trainer(recipe, trained, written, callbacks)
         with _interruptions(last):
             trainer.fit(
                 task,
@@ -122,6 +128,7 @@ def fit(
                 ckpt_path=last if resume and last.is_file() else None,
                 weights_only=True,
             )
+    loggers.close(written)
     if not math.isfinite(checkpoints.best):
         raise RecipeError(
             f"training diverged: after {trainer.global_step} steps no validation loss was finite; "
@@ -133,25 +140,27 @@ def fit(
         history=history.rows,
         best_step=checkpoints.best_step,
         best_score=checkpoints.best,
-        epochs=trainer.global_step / data.batches.per_pass,
+        epochs=data.batches.passes_done(trainer.global_step),
         steps=trainer.global_step,
         seconds=clock.seconds(),
+        first_step=task.first_step,
     )
 
 
 def _batches(model: Any, recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> AtomsModule:
     options = recipe.trainer
-    return AtomsModule(
-        train,
-        val,
-        batch_size=options.batch_size,
-        eval_batch_size=options.eval_batch_size,
-        dtype=DTYPES[options.precision],
-        labels=targets(recipe.loss),
-        cutoff=getattr(model, "cutoff", None),
-        seed=options.seed,
-        passes=options.val_every,
+    train_samples, val_samples = (
+        Samples(
+            part,
+            DTYPES[options.precision],
+            labels=targets(recipe.loss),
+            cutoff=getattr(model, "cutoff", None),
+            heads=energy_heads(model),
+            keep=options.cache_mb * 2**20 * len(part) // (len(train) + len(val)),
+        )
+        for part in (train, val)
     )
+    return AtomsModule(train_samples, val_samples, options)
 
 
 @contextmanager
@@ -200,25 +209,24 @@ def _check(model: Any, recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -
                 f"{', '.join(sorted(part.labels)) or 'no labels'}; give data.keys, or leave the "
                 "term out of the loss"
             )
+    sharding.check(recipe)
+    loggers.check(recipe)
     if not any(p.requires_grad for p in model.parameters()):
         raise RecipeError("every parameter is frozen; nothing can be trained")
 
 
-def _trainer(recipe: Recipe, logs: Path | None, callbacks: list[Any]) -> pl.Trainer:
+def _trainer(recipe: Recipe, model: Any, written: list[Logger], callbacks: list[Any]) -> pl.Trainer:
     """The trainer, without anything that prints."""
     options = recipe.trainer
-    logger: Any = False
-    if "csv" in recipe.log and logs is not None:
-        logger = CSVLogger(logs.parent, name=logs.name)
     return pl.Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
-        strategy=options.strategy,
+        strategy=sharding.strategy(recipe, model),
         max_epochs=-1,  # the clock counts steps, so that a run can stop inside an epoch and go on
         gradient_clip_val=options.clip,
         callbacks=callbacks,
-        logger=logger,
+        logger=written or False,
         log_every_n_steps=1_000_000,  # epochs are logged, steps are not
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -239,6 +247,11 @@ def _surroundings(deterministic: bool, seed: int) -> Iterator[None]:
     devices = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\..*")
+        # of a head without validation frames
+        warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+        # the user's business, and no reason to fail where warnings are errors
+        for message in ("This DataLoader will create", "Grad strides do not match"):
+            warnings.filterwarnings("ignore", message=message)
         for logger in quiet:
             logger.setLevel(logging.WARNING)
         torch.manual_seed(seed)

@@ -1,20 +1,24 @@
-"""Losses on energy, forces and stress, as sums over the whole batch of all processes.
+"""Losses on energy, forces and stress, as weighted means over the whole batch of all processes.
 
-Each term is weight * sum(f(error)) / count, where the count (structures, or components of forces
-and stress) is taken over all processes. DDP averages gradients over processes, so each process
-divides by its share, count / world size, and the mean of the gradients is the gradient of the
-global mean, however unevenly the atoms are spread.
+Each term is the sum of weight * f(error) over the sum of weights, where f(error) is taken per
+structure (energy) or per component (forces, stress), and both sums run over all processes. With
+several energy heads the means are taken per head and added. DDP and FSDP average gradients over
+processes, so each process divides by its share, (sum of weights) / (number of processes): the mean
+of the gradients is then the gradient of the global mean, however unevenly the atoms are spread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch_geometric.data import Batch
 
-from zoo.training.recipe import Term
+from zoo.training.recipe import EnergyTerm, LossSection, Term
 
 Reduce = Callable[[Tensor], Tensor]
+#: per head: the sum of weight * f(error), and the sum of weights
+Sums = tuple[Float[Tensor, " heads"], Float[Tensor, " heads"]]
 
 
 def penalty(error: Float[Tensor, "*shape"], term: Term) -> Float[Tensor, "*shape"]:
@@ -39,18 +43,100 @@ def energy_error(
     return error / atoms.to(error.dtype) if per_atom else error
 
 
-def global_mean(values: Float[Tensor, "*shape"], total: Reduce | None, world: int) -> Tensor:
-    """Sum over this process, divided by its share of the global count.
+def weighted_sums(
+    values: Float[Tensor, "rows *shape"],
+    weight: Float[Tensor, " rows"] | None = None,
+    head: Int[Tensor, " rows"] | None = None,
+    heads: int = 1,
+) -> Sums:
+    """Sums values and weights of this process, per head.
 
     Args:
-        values: penalties of this process.
-        total: sums a tensor over all processes; None for one process.
+        values: one row per structure or atom; each number of a row has the row's weight.
+        weight: of each row; 1 if None.
+        head: of each row; the first if None.
+        heads: number of heads.
+    """
+    if weight is None and head is None and heads == 1:
+        return values.sum().reshape(1), values.new_full((1,), float(values.numel()))
+    rows = values.flatten(1).sum(1) if values.ndim > 1 else values
+    width = values.new_tensor(float(values[0].numel())) if len(values) else values.new_tensor(1.0)
+    scale = values.new_ones(len(rows)) if weight is None else weight.to(values.dtype)
+    place = torch.zeros(len(rows), dtype=torch.long, device=rows.device) if head is None else head
+    empty = values.new_zeros(heads)
+    return empty.index_add(0, place, scale * rows), empty.index_add(0, place, scale * width)
+
+
+def batch_sums(
+    out: Mapping[str, Tensor], batch: Batch, loss: LossSection, heads: int = 1
+) -> dict[str, Sums]:
+    """The sums of every term of the loss over one batch of this process.
+
+    Args:
+        out: the model's outputs, eV and Å.
+        batch: with labels, and perhaps `weight` and `head`.
+        loss: the terms.
+        heads: number of energy heads.
+    """
+    weight, head = batch.get("weight"), batch.get("head")
+    result: dict[str, Sums] = {}
+    for name in targets(loss):
+        term = getattr(loss, name)
+        if isinstance(term, EnergyTerm):
+            atoms = batch.ptr[1:] - batch.ptr[:-1]
+            per_atom = term.per == "atom"
+            error = energy_error(out[name], batch[name], atoms, per_atom=per_atom)
+        else:
+            error = out[name] - batch[name]
+        rows = batch.batch if name == "forces" else slice(None)
+        result[name] = weighted_sums(
+            penalty(error, term),
+            None if weight is None else weight[rows],
+            None if head is None else head[rows],
+            heads,
+        )
+    return result
+
+
+def global_weights(sums: Mapping[str, Sums], total: Reduce | None) -> dict[str, Sums]:
+    """The same sums over all processes, without gradients; one exchange for all, in float64."""
+    if total is None:
+        return {name: (above.detach(), below) for name, (above, below) in sums.items()}
+    flat = total(torch.cat([part.detach().double() for pair in sums.values() for part in pair]))
+    parts = iter(flat.chunk(2 * len(sums)))
+    return {name: (next(parts), next(parts)) for name in sums}
+
+
+def ratio(
+    above: Float[Tensor, "*heads"], below: Float[Tensor, "*heads"]
+) -> Float[Tensor, "*heads"]:
+    """above / below, and zero where nothing was counted."""
+    counted = below > 0
+    return torch.where(counted, above / torch.where(counted, below, 1.0), 0.0)
+
+
+def term_losses(
+    sums: Mapping[str, Sums], whole: Mapping[str, Sums], loss: LossSection, world: int
+) -> Float[Tensor, " heads"]:
+    """The loss of each head on this process, all terms together.
+
+    Args:
+        sums: of this process, differentiable.
+        whole: of all processes.
+        loss: gives each term's weight.
         world: number of processes.
 
     Returns:
-        A scalar whose mean over the processes is the global mean; zero for an empty batch.
+        In float64; its mean over the processes is the global loss of each head.
     """
-    count = values.new_tensor(float(values.numel()))
-    if total is not None:
-        count = total(count) / world
-    return values.sum() / count.clamp(min=1.0)
+    terms = []
+    for name, (above, _) in sums.items():
+        below = whole[name][1].double()
+        scale = ratio(torch.full_like(below, getattr(loss, name).weight * world), below)
+        terms.append(above.double() * scale)
+    return torch.stack(terms).sum(0)
+
+
+def targets(loss: LossSection) -> list[str]:
+    """Names of the trained quantities."""
+    return [name for name in ("energy", "forces", "stress") if getattr(loss, name) is not None]

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from torch_geometric.data import Batch
-from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, Metric
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from zoo.datasets import AtomsDataset, collate
+from zoo.training.losses import ratio
 from zoo.training.references import compositions
 
 Array = npt.NDArray[np.float64]
@@ -54,8 +56,7 @@ class ForceFieldMetrics(nn.Module):
             chosen |= {
                 "forces_mae": MeanAbsoluteError(),
                 "forces_rmse": MeanSquaredError(squared=False),
-                # a force that is not a number counts as pointing the wrong way, not as absent
-                "forces_cosine": MeanMetric(nan_strategy=-1.0),
+                "forces_cosine": WeightedMean(empty=math.nan),
             }
         if "stress" in labels:
             chosen["stress_mae"] = MeanAbsoluteError()
@@ -63,23 +64,39 @@ class ForceFieldMetrics(nn.Module):
         for name, metric in chosen.items():
             self.metrics[name] = metric.set_dtype(torch.float64)
 
-    def update(self, out: Mapping[str, Tensor], batch: Batch) -> None:
-        """Takes one batch in: predictions in eV and Å, labels from the batch."""
+    def update(
+        self, out: Mapping[str, Tensor], batch: Batch, chosen: Bool[Tensor, " graphs"] | None = None
+    ) -> None:
+        """Takes one batch in.
+
+        Args:
+            out: predictions, in eV and Å.
+            batch: with labels.
+            chosen: which structures count, each once; all if None.
+        """
+        keep: Any = slice(None)
+        atoms_kept: Any = keep
+        if chosen is not None and not bool(chosen.all()):
+            if not bool(chosen.any()):
+                return
+            keep, atoms_kept = chosen, chosen[batch.batch]
         if "energy_mae" in self.metrics:
-            error = _MILLI * (out["energy"] - batch.energy).double()
-            atoms = (batch.ptr[1:] - batch.ptr[:-1]).double()
+            error = _MILLI * (out["energy"] - batch.energy)[keep].double()
+            atoms = (batch.ptr[1:] - batch.ptr[:-1])[keep].double()
             self._add("energy_mae", error)
             self._add("energy_mae_per_atom", error / atoms)
         if "forces_mae" in self.metrics:
-            forces, target = out["forces"].double(), batch.forces.double()
+            forces = out["forces"][atoms_kept].double()
+            target = batch.forces[atoms_kept].double()
             self._add("forces_mae", _MILLI * (forces - target))
             self._add("forces_rmse", _MILLI * (forces - target))
             # atoms on which no force acts, by symmetry or alone, have no direction to compare
             some = (target.norm(dim=-1) > 1e-9).double()
-            cosine = cosine_similarity(forces, target, dim=-1)
-            named(self.metrics, "forces_cosine").update(cosine, weight=some)
+            # a force that is not a number counts as pointing the wrong way, not as absent
+            cosine = cosine_similarity(forces, target, dim=-1).nan_to_num(nan=-1.0)
+            named(self.metrics, "forces_cosine").update((some * cosine).sum(), some.sum())
         if "stress_mae" in self.metrics:
-            self._add("stress_mae", _MILLI * (out["stress"] - batch.stress).double())
+            self._add("stress_mae", _MILLI * (out["stress"] - batch.stress)[keep].double())
 
     def compute(self) -> dict[str, float]:
         """The errors so far, over all processes; no cosine where no atom felt a force."""
@@ -98,6 +115,38 @@ class ForceFieldMetrics(nn.Module):
         named(self.metrics, name).update(flat, torch.zeros_like(flat))
 
 
+class WeightedMean(Metric):
+    """Sums of weighted values and of weights over batches and processes, in float64.
+
+    torchmetrics' own mean rounds what it is given to float32.
+
+    Args:
+        size: number of means, one for each head; () for a single one.
+        empty: the mean of nothing.
+        **options: of `torchmetrics.Metric`.
+    """
+
+    above: Tensor
+    below: Tensor
+
+    def __init__(self, size: tuple[int, ...] = (), *, empty: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.empty = empty
+        zeros = torch.zeros(size, dtype=torch.float64)
+        for name in ("above", "below"):
+            self.add_state(name, zeros.clone(), dist_reduce_fx="sum")
+
+    def update(self, above: Tensor, below: Tensor) -> None:
+        """Takes the sums of one batch in, in the shape of the means."""
+        self.above = self.above + above.detach().double()
+        self.below = self.below + below.detach().double()
+
+    def compute(self) -> Tensor:
+        """The means."""
+        counted = self.below > 0
+        return torch.where(counted, ratio(self.above, self.below), self.empty)
+
+
 def named(metrics: nn.ModuleDict, name: str) -> Metric:
     """One metric of a collection, as what it is."""
     metric = metrics[name]
@@ -114,12 +163,14 @@ class Evaluation:
         numbers: atomic numbers of each structure.
         energy: predicted and labelled energies, eV, (structures,) each; empty without labels.
         forces: predicted and labelled force components, eV/Å, flat.
+        stress: predicted and labelled stress components, eV/Å³, flat.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     numbers: list[npt.NDArray[np.int64]] = field(default_factory=list)
     energy: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
     forces: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
+    stress: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
 
 
 def assess(
@@ -127,6 +178,7 @@ def assess(
     dataset: AtomsDataset,
     *,
     batch_size: int = 64,
+    head: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluates a potential on labelled structures; the model's mode is left as it was.
@@ -135,6 +187,7 @@ def assess(
         model: an atomistic model.
         dataset: frames with any of energy, forces and stress.
         batch_size: structures at once.
+        head: the energy head to evaluate; the model's first if None.
         progress: called with structures done and their number.
 
     Returns:
@@ -146,7 +199,8 @@ def assess(
     metrics = ForceFieldMetrics(labels).to(model.device)
     result = Evaluation()
     energies: list[Tensor] = []
-    forces: list[Tensor] = []
+    components: dict[str, list[Tensor]] = {name: [] for name in labels & {"forces", "stress"}}
+    chosen = {} if head is None else {"head": head}
     was_training = model.training
     model.eval()
     try:
@@ -154,13 +208,13 @@ def assess(
             stop = min(start + batch_size, len(dataset))
             samples = [dataset[i] for i in range(start, stop)]
             batch = collate(samples, model.dtype).to(model.device)
-            out = model(batch, outputs=sorted(labels))
+            out = model(batch, outputs=sorted(labels), **chosen)
             metrics.update(out, batch)
             result.numbers += [z.cpu().numpy() for z in _split(batch.atomic_numbers, batch.ptr)]
             if "energy" in labels:
                 energies.append(torch.stack([out["energy"], batch.energy]).cpu())
-            if "forces" in labels:
-                forces.append(torch.stack([out["forces"], batch.forces]).double().cpu())
+            for name, parts in components.items():
+                parts.append(torch.stack([out[name], batch[name]]).double().flatten(1).cpu())
             if progress is not None:
                 progress(stop, len(dataset))
     finally:
@@ -171,9 +225,9 @@ def assess(
         result.energy = (predicted, target)
         residual = remove_offsets(result.numbers, predicted - target)
         result.metrics["energy_mae_offset"] = _MILLI * float(np.abs(residual).mean())
-    if forces:
-        predicted, target = torch.cat(forces, dim=1).reshape(2, -1).numpy()
-        result.forces = (predicted, target)
+    for name, parts in components.items():
+        predicted, target = torch.cat(parts, dim=1).numpy()
+        setattr(result, name, (predicted, target))
     return result
 
 

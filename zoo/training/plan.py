@@ -1,6 +1,6 @@
 """What fine-tuning decides before it starts: the frames, the elements, the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -12,6 +12,7 @@ from zoo import datasets, hub
 from zoo.datasets import AtomsDataset
 from zoo.errors import ConfigError, DataError, UnsupportedElementError
 from zoo.training import prepare
+from zoo.training.heads import check_weights
 from zoo.training.recipe import Recipe, resolve
 from zoo.training.report import dataset_name
 
@@ -37,6 +38,14 @@ class Options(TypedDict, total=False):
         energy_weight: of the squared energy error per atom; forces have weight 1.
         forces_weight: of the squared force errors.
         stress_weight: of the squared stress errors.
+        head_weights: of the losses of energy heads, by name; 1 where nothing is said.
+        layer_decay: learning rate of each block relative to the next one towards the output.
+        level_of_theory: of the new labels, where the data do not state it; "same" means that of
+            the weights.
+        freeze: patterns of names of parameters that stay as they are, whatever the method.
+        new_pbc: accept structures of another periodicity than the weights saw.
+        new_charges: accept charged structures although the weights saw neutral ones only.
+        any_units: accept labels that look as if they were in other units than stated.
         new_name: of the new checkpoint; by default from the parent's name and the data's.
     """
 
@@ -51,6 +60,13 @@ class Options(TypedDict, total=False):
     energy_weight: float | None
     forces_weight: float | None
     stress_weight: float | None
+    head_weights: Mapping[str, float] | None
+    layer_decay: float | None
+    level_of_theory: str | None
+    freeze: str | Sequence[str] | None
+    new_pbc: bool
+    new_charges: bool
+    any_units: bool
     new_name: str | None
 
 
@@ -102,11 +118,11 @@ def open_task(data: str | Path | AtomsDataset, options: Options) -> NewTask:
 
 
 def _open_file(data: str | Path, options: Options) -> AtomsDataset:
-    keys, units, splits = (options.get(key) for key in ("keys", "units", "splits"))
-    dataset = datasets.open(data, keys=keys, units=units, splits=splits)  # type: ignore[arg-type]
+    keys, units, splits = options.get("keys"), options.get("units"), options.get("splits")
+    dataset = datasets.open(data, keys=keys, units=units, splits=splits, domain="atoms")
     if dataset.splits:
         return dataset
-    return datasets.open(data, keys=keys, units=units, splits=_DEFAULT_SPLITS)  # type: ignore[arg-type]
+    return datasets.open(data, keys=keys, units=units, splits=_DEFAULT_SPLITS, domain="atoms")
 
 
 def _last(count: int) -> Any:
@@ -152,10 +168,13 @@ def make_recipe(model: Any, task: NewTask, method: str, options: Options) -> Rec
         "name": name,
         "model": {"name": model.architecture, "config": dict(model.hparams)},
         "data": {"source": str(task.data.source)},
-        "loss": _loss(task.data, options),
+        "loss": _loss(task.data, options) | _head_weights(model, options),
         "references": {"kind": "none"},
         "normalise": {"scale": "none"},
-        "optimizer": {"lr": given.get("lr", 3e-3 if method == "head" else 1e-3)},
+        "optimizer": {
+            "lr": given.get("lr", 3e-3 if method == "head" else 1e-3),
+            "layer_decay": given.get("layer_decay"),
+        },
         "schedule": {"kind": "cosine", "warmup_steps": 50, "final": 0.001},
         "ema": {"decay": 0.99},
         "trainer": {
@@ -168,6 +187,11 @@ def make_recipe(model: Any, task: NewTask, method: str, options: Options) -> Rec
         },
     }
     return resolve(values, where="finetune")
+
+
+def _head_weights(model: Any, options: Options) -> dict[str, Any]:
+    weights = options.get("head_weights") or {}
+    return {"heads": {k: float(v) for k, v in check_weights(model, weights).items()}}
 
 
 def _loss(data: AtomsDataset, options: Options) -> dict[str, Any]:

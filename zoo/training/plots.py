@@ -16,12 +16,16 @@ from zoo.training.metrics import Array, Evaluation, remove_offsets
 
 BEFORE, AFTER, GRID, INK = "#b9b4a9", "#1f6f8b", "#e6e6e6", "#333333"
 MAX_POINTS = 20_000
+_COMPONENTS = {
+    "forces": ("force", "eV/Å", "meV/Å"),
+    "stress": ("stress", "eV/Å³", "meV/Å³"),
+}
 
 
 def parity_plot(
     path: Path, after: Evaluation, before: Evaluation | None = None, *, title: str = ""
 ) -> None:
-    """Draws predictions against labels, energies and forces side by side.
+    """Draws predictions against labels, energies, forces and stresses side by side.
 
     Energies are per atom, both sides relative to the mean label and without the best constant per
     element, which would hide everything else.
@@ -32,14 +36,17 @@ def parity_plot(
         before: of the model before training, drawn behind it.
         title: of the whole figure.
     """
-    panels = [name for name in ("energy", "forces") if len(getattr(after, name)[0])]
-    figure = Figure(figsize=(5.2 * max(len(panels), 1), 5.2), dpi=130, layout="constrained")
-    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    panels = [name for name in ("energy", *_COMPONENTS) if len(getattr(after, name)[0])]
+    count = max(len(panels), 1)
+    # square panels leave three of them no height for the titles
+    size = (5.2 * count, 5.2 if count < 3 else 5.6)
+    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0]
     for axis, name in zip(axes, panels, strict=False):
         if name == "energy":
             _energy_panel(axis, after, before)
         else:
-            _forces_panel(axis, after, before)
+            _components_panel(axis, name, after, before)
     if title:
         figure.suptitle(title, color=INK)
     _save(figure, path)
@@ -103,14 +110,22 @@ def _energy_panel(axis: Any, after: Evaluation, before: Evaluation | None) -> No
     axis.set_ylabel("predicted energy, relative (eV/atom)")
 
 
-def _forces_panel(axis: Any, after: Evaluation, before: Evaluation | None) -> None:
-    chosen = _thin(len(after.forces[0]))
-    earlier = before.forces[0][chosen] if before is not None and len(before.forces[0]) else None
-    _scatter(axis, after.forces[1][chosen], after.forces[0][chosen], earlier, size=5.0)
-    mae = after.metrics["forces_mae"]
-    axis.set_title(f"forces: MAE {mae:.1f} meV/Å", fontsize=10)
-    axis.set_xlabel("reference force component (eV/Å)")
-    axis.set_ylabel("predicted force component (eV/Å)")
+def _components_panel(axis: Any, name: str, after: Evaluation, before: Evaluation | None) -> None:
+    word, unit, milli = _COMPONENTS[name]
+    predicted, target = getattr(after, name)
+    chosen = _thin(len(predicted))
+    first = getattr(before, name)[0] if before is not None else ()
+    _scatter(
+        axis,
+        target[chosen],
+        predicted[chosen],
+        first[chosen] if len(first) else None,
+        size=5.0,
+    )
+    mae = after.metrics[f"{name}_mae"]
+    axis.set_title(f"{name}: MAE {mae:{'.1f' if mae >= 1.0 else '.3g'}} {milli}", fontsize=10)
+    axis.set_xlabel(f"reference {word} component ({unit})")
+    axis.set_ylabel(f"predicted {word} component ({unit})")
 
 
 def _scatter(axis: Any, x: Array, y: Array, before: Array | None, *, size: float) -> None:

@@ -17,16 +17,21 @@ from zoo._files import write_atomic
 from zoo.datasets import AtomsDataset
 from zoo.errors import ConfigError, DataError, OutputError, RecipeError, ZooError, nearest
 from zoo.hub.manifest import NAME
-from zoo.training.callbacks import BEST, LAST
+from zoo.models import _trust_fit as trust
 from zoo.training.metrics import Evaluation
+from zoo.training.page import machine, write_page
 from zoo.training.plots import learning_curve, parity_plot
 from zoo.training.recipe import Recipe
 from zoo.training.references import References, fit_references
-from zoo.training.report import Report, golden_structures, inputs_entry
+from zoo.training.report import Report, dataset_name, golden_structures, inputs_entry
+from zoo.training.saving import BEST, LAST
 
-STATE, LOGS, RECIPE = "state", "logs", "recipe.yaml"
+#: frames that the training domain is fitted to after a run, a few seconds' work
+TRUST_FRAMES = 5000
+STATE, LOGS, RECIPE, FINETUNE = "state", "logs", "recipe.yaml", "finetune.yaml"
 # a resumed run may be longer, and on other hardware, but not another experiment
 _FREE = {"max_epochs", "max_time", "devices", "num_nodes", "strategy", "accelerator"}
+_FREE |= {"num_workers", "cache_mb"}  # nor do these change a result
 
 
 def open_run(
@@ -73,7 +78,7 @@ def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
     before, now = yaml.safe_load(path.read_text()), copy.deepcopy(dict(settings))
     for key in _FREE:
         before.get("trainer", {}).pop(key, None)
-        now["trainer"].pop(key, None)
+        now.get("trainer", {}).pop(key, None)
     changed = sorted(key for key in now if now[key] != before.get(key))
     if changed:
         raise RecipeError(
@@ -200,9 +205,11 @@ def publish(
     after: Evaluation,
     before: Evaluation | None = None,
     title: str,
+    domain: tuple[Any, Any] | None = None,
+    settings: str = RECIPE,
     **manifest: Any,
 ) -> None:
-    """Writes weights, manifest, card, plots and, last, the report.
+    """Writes weights, manifest, card, plots, `report.md` and, last, `report.json`.
 
     Args:
         report: of the run; its path is the folder.
@@ -211,19 +218,27 @@ def publish(
         after: evaluation for the parity plot.
         before: evaluation before training, if it means anything.
         title: of the parity plot.
+        domain: training and validation samples that the training domain is fitted to.
+        settings: name of the file with the run's settings, for the page.
         **manifest: further fields of the manifest.
     """
     folder, model = report.path, report.model
     if not is_first_process():
         return
+    seen = inputs_entry(train, model.trained_elements or {})
     hub.save(
         model,
         folder,
         name=name,
         golden_inputs=golden_structures(train),
-        inputs=inputs_entry(train, model.trained_elements or {}),
-        **manifest,
+        **{"inputs": seen, **manifest},
     )
+    model.trust = None  # that of the weights it started from
+    if domain is not None and len(domain[1]):
+        model.trust = trust.fit(model, *domain, max_frames=TRUST_FRAMES)
+        hub.attach_trust(folder, model.trust, data=dataset_name(train))
     parity_plot(folder / "parity.png", after, before, title=title)
     learning_curve(folder / "learning_curve.png", report.history, title=name)
+    report.details["machine"] = machine()
+    write_page(report, folder / settings, ("parity.png", "learning_curve.png"))
     report.save()

@@ -1,8 +1,8 @@
 """Recipes: what to train, on what, how. Data only; every name resolves through a registry.
 
-A recipe is a YAML file `recipes/<data set>/<architecture>.yaml`. Its schema is the classes below;
-each field says what it means, in which unit. Unknown or ill-typed entries are errors that name
-the file, the line, the key and the nearest right key.
+A recipe is a YAML file `recipes/<data set>/<architecture>.yaml`. Its schema is the class below and
+the sections in `_sections.py`; each says what its keys mean, in which unit. Unknown or ill-typed
+entries are errors that name the file, the line, the key and the nearest right key.
 """
 
 import hashlib
@@ -11,144 +11,37 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, StringConstraints, ValidationError
 
 from zoo import share
 from zoo.errors import RecipeError, nearest
+from zoo.training._sections import DataSection as DataSection
+from zoo.training._sections import EarlyStopping as EarlyStopping
+from zoo.training._sections import EmaSection as EmaSection
+from zoo.training._sections import EnergyTerm as EnergyTerm
+from zoo.training._sections import LossSection as LossSection
+from zoo.training._sections import ModelSection as ModelSection
+from zoo.training._sections import NormaliseSection as NormaliseSection
+from zoo.training._sections import OptimizerSection as OptimizerSection
+from zoo.training._sections import PublishSection as PublishSection
+from zoo.training._sections import ReferencesSection as ReferencesSection
+from zoo.training._sections import ScheduleSection as ScheduleSection
+from zoo.training._sections import Section as Section
+from zoo.training._sections import Term as Term
+from zoo.training._sections import TrainerSection as TrainerSection
 from zoo.training._yaml import Path_, dotted, read
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,3}:[0-5]\d:[0-5]\d$")]
-
 
 #: mappings that a tier or an override replaces rather than changes
 _WHOLE = {"splits", "keys", "units"}
 
 
-class Section(BaseModel):
-    """A part of a recipe: no unknown keys, no coercion, no later change."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ModelSection(Section):
-    """Which architecture or preset, and the constructor arguments that differ from it."""
-
-    name: str
-    config: dict[str, Any] = {}
-
-
-class DataSection(Section):
-    """Arguments of `zoo.datasets.open`: a shipped set by name, or a file."""
-
-    source: str
-    keys: dict[str, str | None] | None = None
-    units: dict[str, str] | None = None
-    splits: dict[str, Any] | None = None
-
-
-class Term(Section):
-    """One term of the loss, in powers of eV and Å: `mse`, `mae`, or `huber` with its `delta`."""
-
-    kind: Literal["mse", "mae", "huber"] = "mse"
-    weight: NonNegative = 1.0
-    delta: Positive = 0.01
-
-
-class EnergyTerm(Term):
-    """The energy's term: errors per structure, or divided by the number of atoms."""
-
-    per: Literal["atom", "structure"] = "atom"
-
-
-class LossSection(Section):
-    """The terms; one that is left out is not trained on, and its label may be absent."""
-
-    energy: EnergyTerm | None = None
-    forces: Term | None = None
-    stress: Term | None = None
-
-
-class ReferencesSection(Section):
-    """Energy of each element on its own, eV: fitted by ridge regression, given, or none."""
-
-    kind: Literal["ridge", "given", "none"] = "ridge"
-    values: dict[str, float] | None = None
-    l2: NonNegative = 1e-6
-
-
-class NormaliseSection(Section):
-    """Scale of the network's raw output: the root mean square of the training forces, or 1."""
-
-    scale: Literal["forces_rms", "none"] = "forces_rms"
-
-
-class OptimizerSection(Section):
-    """Arguments of the optimiser. Vectors and scalars (biases, norms) are never decayed."""
-
-    name: Literal["adamw", "adam"] = "adamw"
-    lr: Positive = 1e-3
-    weight_decay: NonNegative = 0.0
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = [0.9, 0.999]
-    amsgrad: bool = False
-
-
-class ScheduleSection(Section):
-    """Learning rate over time. `cosine` and `exponential` reach `final` (a fraction of `lr`) when
-    `max_epochs` or `max_time` is up, whichever comes first; `plateau` multiplies by `factor` after
-    `patience` validations without improvement, down to `final`."""
-
-    kind: Literal["constant", "cosine", "plateau", "exponential"] = "cosine"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    final: Fraction = 0.01
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    patience: Count = 10
-
-
-class EmaSection(Section):
-    """Exponential moving average of the weights: validated, and kept at the end."""
-
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-
-
-class EarlyStopping(Section):
-    """Stop after this many validations without improvement."""
-
-    patience: Count
-
-
-class TrainerSection(Section):
-    """How long, how much at once, on which processes."""
-
-    max_epochs: Count = 1000
-    max_time: Duration | None = None
-    batch_size: Count = 8
-    eval_batch_size: Count = 64
-    val_every: Count = 1
-    clip: Positive | None = 10.0
-    devices: Count = 1
-    num_nodes: Count = 1
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    strategy: Literal["auto", "ddp"] = "auto"
-    precision: Literal["32-true", "64-true"] = "32-true"
-    seed: Annotated[int, Field(ge=0)] = 0
-    early_stopping: EarlyStopping | None = None
-    deterministic: bool = False
-
-
-class PublishSection(Section):
-    """What the manifest and the card say of the weights beyond what is measured."""
-
-    license: str = "Apache-2.0"
-    limits: list[str] = []
-    citation: list[str] = []
-
-
 class Recipe(Section):
-    """A whole recipe. `recipe` is the schema's version, `name` the checkpoint's."""
+    """A whole recipe. `recipe` is the schema's version, `name` the checkpoint's.
+
+    `log` says where the losses and errors of every validation go: `csv` (a file), `tensorboard`
+    (event files), `wandb` (Weights & Biases; only files while ZOO_OFFLINE=1); the last two need
+    the extra `logs`.
+    """
 
     recipe: Literal[1]
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
@@ -164,7 +57,7 @@ class Recipe(Section):
     ema: EmaSection | None = EmaSection()
     trainer: TrainerSection = TrainerSection()
     publish: PublishSection = PublishSection()
-    log: list[Literal["csv"]] = ["csv"]
+    log: list[Literal["csv", "tensorboard", "wandb"]] = ["csv"]
     tiers: dict[Literal["smoke", "short", "full"], dict[str, Any]] = {}
 
     def to_yaml(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo import datasets
 from zoo.datasets import AtomsDataset
-from zoo.training import prepare
+from zoo.training import loggers, prepare, sharding
 from zoo.training import recipe as recipes
 from zoo.training.fit import Line, check_writable, fit
 from zoo.training.metrics import Evaluation, assess
@@ -51,6 +51,7 @@ def train(
     Raises:
         RecipeError: an unknown or ill-typed key.
         DataError: missing labels or splits, or labels that are not finite.
+        MissingExtraError: a package that `log` needs.
         OutputError: the folder can't be written or holds a run.
         Interrupted: by Ctrl-C; `resume` goes on.
     """
@@ -60,8 +61,7 @@ def train(
     resolved = recipes.load(recipe, tier=tier, overrides=changes)
     folder = Path(output)
     check_writable(folder)
-    model = prepare.build(resolved)
-    prepare.check_name(resolved.name, model.architecture)
+    model = start(resolved)
     dataset = _open(resolved, recipes.find(recipe).parent)
     train_set, val_set = prepare.split(dataset, "train"), prepare.split(dataset, "val")
     prepare.check_elements(train_set, dataset)
@@ -87,6 +87,7 @@ def train(
         history=result.history,
         details={
             "name": resolved.name,
+            "description": resolved.description,
             "recipe": recipes.label(recipe),
             "tier": tier,
             "recipe_sha256": resolved.sha256(),
@@ -97,10 +98,25 @@ def train(
     )
     shown = "test" if "test" in scores else "val"
     title = f"{resolved.name}, {shown} split"
-    fields = _manifest(resolved, report.details, dataset, scores)
+    fields = _manifest(resolved, report.details, dataset, scores) | {"domain": (train_set, val_set)}
     name, after = resolved.name, scores[shown]
     prepare.publish(report, name=name, train=train_set, after=after, title=title, **fields)
     return report
+
+
+def start(recipe: Recipe) -> Any:
+    """Makes the fresh model, and refuses now what would else be refused hours later.
+
+    Raises:
+        ConfigError: a name under which the weights could not be saved.
+        RecipeError: an unknown architecture or argument, or a strategy that can't do this.
+        MissingExtraError: a package that `log` needs.
+    """
+    loggers.check(recipe)
+    sharding.check(recipe)
+    model = prepare.build(recipe)
+    prepare.check_name(recipe.name, model.architecture)
+    return model
 
 
 def _scores(
@@ -119,7 +135,9 @@ def _open(recipe: Recipe, beside: Path) -> AtomsDataset:
     options = recipe.data
     near = beside / options.source
     source = near if not Path(options.source).exists() and near.is_file() else options.source
-    dataset = datasets.open(source, keys=options.keys, units=options.units, splits=options.splits)
+    dataset = datasets.open(
+        source, keys=options.keys, units=options.units, splits=options.splits, domain="atoms"
+    )
     dataset.check()
     return dataset
 

@@ -1,7 +1,13 @@
 """What every architecture on atoms shares: features, heads, reference energies."""
 
 from zoo.layers.atomistic._features import AtomFeatures, AtomGraph
-from zoo.layers.atomistic._heads import HEADS, DipoleHead, EnergyHead, PolarizabilityHead
+from zoo.layers.atomistic._heads import (
+    HEADS,
+    DipoleHead,
+    EnergyHead,
+    PolarizabilityHead,
+    new_head,
+)
 from zoo.layers.atomistic._reference import EnergyScale
 
 __all__ = [
@@ -12,4 +18,5 @@ __all__ = [
     "EnergyHead",
     "EnergyScale",
     "PolarizabilityHead",
+    "new_head",
 ]

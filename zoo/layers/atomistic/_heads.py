@@ -115,3 +115,14 @@ HEADS: Mapping[str, type[nn.Module]] = {
     "dipole": DipoleHead,
     "polarizability": PolarizabilityHead,
 }
+
+
+def new_head(entry: str, features: int, channels: int) -> nn.Module:
+    """A head with fresh weights.
+
+    Args:
+        entry: a kind, or "energy/<name>".
+        features: scalars per atom.
+        channels: vector and tensor channels.
+    """
+    return HEADS[entry.partition("/")[0]](features, channels)

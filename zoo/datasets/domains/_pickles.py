@@ -1,0 +1,171 @@
+"""Graphs in pickles, read only when trusted: PyG's `.pt`, dicts of arrays, and Planetoid's files.
+
+Reading a pickle runs whatever code its author put in.
+
+Planetoid: `ind.<name>.{x, tx, allx, y, ty, ally, graph}` and `ind.<name>.test.index` in a folder;
+the public split is made as its authors made it: the rows of `x` to train on, the next 500 to
+validate, the numbers in `test.index` to test. Edges become undirected, each once.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.datasets._pickled import _fields, pyg_samples
+from zoo.datasets._unpickle import unpickle
+from zoo.datasets.domains._raw import Keys, Raw
+from zoo.datasets.domains._text import lines_of, read_text, whole
+from zoo.datasets.domains.graph import undirected
+from zoo.errors import DataError, UnsafeFileError
+
+SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".p")
+_PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph")
+_VALIDATION = 500
+
+
+def refuse(path: Path, what: str) -> UnsafeFileError:
+    """The error for a pickle that isn't trusted."""
+    return UnsafeFileError(
+        f"{path} is {what}, a pickle, which can run any code when read, so it isn't opened; if you "
+        "trust whoever made it, open it with trust_pickle=True"
+    )
+
+
+def read_pickle(path: Path, keys: Keys | None) -> Raw:
+    """A pickled dict of arrays, or samples of PyG.
+
+    Raises:
+        DataError: if it holds something else.
+    """
+    if path.suffix.lower() in (".pt", ".pth"):
+        return from_samples(path, pyg_samples(path))
+    held = _unpickled(path)
+    if isinstance(held, dict):
+        arrays = {str(name): array for name, value in held.items() if _is(array := _array(value))}
+        if arrays:
+            return Raw(path, arrays, "pickle")
+    return from_samples(path, held if isinstance(held, list) else [held])
+
+
+def from_samples(path: Path, samples: list[Any]) -> Raw:
+    """Arrays of PyG's samples, joined.
+
+    Raises:
+        DataError: for samples with different fields.
+    """
+    every = []
+    for sample in samples:
+        fields = {name: _array(value) for name, value in _fields(sample).items()}
+        every.append({name: array for name, array in fields.items() if _is(array)})
+    if not every or not every[0] or any(set(fields) != set(every[0]) for fields in every):
+        raise DataError(f"{path} holds no samples of PyG that all have the same fields")
+    first = every[0]
+    dropped = sorted({name for sample in samples for name in _fields(sample)} - set(first))
+    metadata = {"ignored_fields": dropped} if dropped else {}
+    if len(every) == 1:
+        return Raw(path, dict(first), "pt", metadata=metadata)
+    lead = next((name for name in ("x", "pos") if name in first and first[name].ndim == 2), None)
+    if lead is None:
+        raise DataError(
+            f"{path}: its samples have no x or pos (rows, d); it has {', '.join(first)}"
+        )
+    arrays: dict[str, np.ndarray] = {}
+    for name in first:
+        parts = [np.atleast_1d(fields[name]) for fields in every]
+        axis = -1 if "index" in name or name == "face" else 0  # as PyG joins them
+        try:
+            arrays[name] = np.concatenate(parts, axis=axis)
+        except ValueError as error:
+            raise DataError(f"{path}: {name} differs in shape between samples: {error}") from error
+    arrays["counts"] = np.array([len(fields[lead]) for fields in every])
+    if "edge_index" in first:
+        sizes = [fields["edge_index"].shape[-1:] for fields in every]
+        arrays["edge_counts"] = np.array([size[0] if size else 0 for size in sizes])
+    return Raw(path, arrays, "pt", metadata=metadata)
+
+
+def _is(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "biufUS"
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            return None
+        whole_or_double = value.dtype != torch.bfloat16  # which NumPy has not
+        return (value if whole_or_double else value.float()).detach().cpu().numpy()
+    if hasattr(value, "toarray"):  # a sparse matrix
+        return np.asarray(value.toarray())
+    return np.asarray(value) if isinstance(value, (np.ndarray, int, float)) else None
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        with path.open("rb") as stream:
+            return unpickle(stream, path)
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+
+
+def planetoid_names(path: Path) -> list[str]:
+    """Names of the Planetoid sets in a folder."""
+    return sorted(f.name[4 : -len(".graph")] for f in path.glob("ind.*.graph"))
+
+
+def read_planetoid(path: Path, keys: Keys | None) -> Raw:
+    """Reads the files of Planetoid.
+
+    Raises:
+        DataError: for a missing or damaged file.
+    """
+    names = planetoid_names(path)
+    if len(names) != 1:
+        raise DataError(
+            f"{path} holds {len(names)} Planetoid sets ({', '.join(names)}), expected one"
+        )
+    stem = path / f"ind.{names[0]}"
+    parts = {}
+    for part in _PARTS:
+        file = Path(f"{stem}.{part}")
+        if not file.is_file():
+            raise DataError(f"{path} has no {file.name}")
+        parts[part] = _unpickled(file)
+    index = Path(f"{stem}.test.index")
+    words = [w for line in lines_of(read_text(index)) for w in line.split()]
+    test = np.array([whole(word, str(index)) for word in words], dtype=np.int64)
+    return _planetoid(path, parts, test)
+
+
+def _planetoid(path: Path, parts: dict[str, Any], test: np.ndarray) -> Raw:
+    arrays = {name: _array(parts[name]) for name in _PARTS if name != "graph"}
+    if any(a is None or a.ndim != 2 or not _is(a) for a in arrays.values()) or not test.size:
+        raise DataError(f"{path}: its x, tx, allx, y, ty, ally must be matrices; it is damaged")
+    known, graph = len(arrays["allx"]), parts["graph"]
+    last = int(test.max()) + 1
+    fits = len(arrays["ally"]) == known and len(arrays["tx"]) == len(arrays["ty"]) == len(test)
+    if not fits or not isinstance(graph, dict) or test.min() < known or len(set(test)) < len(test):
+        raise DataError(f"{path}: its matrices, its graph and test.index don't fit each other")
+    if last > known + 100 * (len(test) + 1):
+        raise DataError(f"{path}: test.index names {last - 1}, far beyond its {known} other nodes")
+    # some test nodes of CiteSeer have no features and no label: zeros, as its authors left them
+    x = np.zeros((last, arrays["allx"].shape[1]))
+    y = np.zeros((last, arrays["ally"].shape[1]))
+    try:
+        x[:known], y[:known] = arrays["allx"], arrays["ally"]
+        x[test], y[test] = arrays["tx"], arrays["ty"]
+        pairs = [(int(a), int(b)) for a, others in graph.items() for b in others]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: its matrices or its graph are damaged: {error}") from error
+    train = np.arange(len(arrays["x"]))
+    result = {
+        "x": x,
+        "y": y.argmax(axis=1),
+        "edge_index": undirected(np.array(pairs, dtype=np.int64).reshape(-1, 2)).T,
+        "train_idx": train,
+        "val_idx": np.arange(len(train), min(len(train) + _VALIDATION, known)),
+        "test_idx": np.sort(test),
+    }
+    return Raw(path, result, "planetoid")

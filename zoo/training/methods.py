@@ -1,0 +1,111 @@
+"""How fine-tuning may go about it, as users write it: `full`, `replay:frac=0.3,frames=500`, ...
+
+full                        everything is trained
+head                        the trained head alone
+freeze:N                    everything but the first N blocks
+freeze:PATTERN[,PATTERN]    everything but the parameters of these names (shell patterns)
+replay[:frac=,frames=]      full, with frames of the old training data in every batch
+ewc[:lambda=,frames=]       full, with a spring on what mattered to the old data
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from zoo.errors import ConfigError, nearest
+
+METHODS = ("full", "head", "freeze:N", "freeze:PATTERN", "replay", "ewc")
+_FRAMES = {"replay": 500, "ewc": 200}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method, read.
+
+    Attributes:
+        text: as the user wrote it.
+        kind: full, head, freeze, replay or ewc.
+        blocks: the N of `freeze:N`, or None.
+        patterns: the patterns of `freeze:PATTERN`.
+        frames: of the old training data, for `replay` and `ewc`.
+        fraction: part of each batch that is replayed.
+        strength: the lambda of `ewc`.
+    """
+
+    text: str
+    kind: str
+    blocks: int | None = None
+    patterns: tuple[str, ...] = field(default=())
+    frames: int = 0
+    fraction: float = 0.3
+    strength: float = 1.0
+
+
+def parse(text: str) -> Method:
+    """Reads a method.
+
+    Raises:
+        ConfigError: an unknown method or option, or a value that can't be.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind in ("full", "head") and not colon:
+        return Method(text, kind)
+    if kind == "freeze" and rest:
+        return _freeze(text, rest)
+    if kind == "replay":
+        values = _options(text, rest, {"frac": float, "frames": int})
+        fraction, frames = values.get("frac", 0.3), values.get("frames", _FRAMES[kind])
+        if not 0 < fraction < 1:
+            raise ConfigError(f"method {text!r}: frac is the part of a batch, between 0 and 1")
+        return Method(text, kind, frames=_count(text, frames), fraction=fraction)
+    if kind == "ewc":
+        values = _options(text, rest, {"lambda": float, "frames": int})
+        strength, frames = values.get("lambda", 1.0), values.get("frames", _FRAMES[kind])
+        if not 0 < strength < float("inf"):
+            raise ConfigError(f"method {text!r}: lambda must be positive")
+        return Method(text, kind, frames=_count(text, frames), strength=strength)
+    raise ConfigError(f"no method {text!r}; {nearest(text, METHODS)}")
+
+
+def _freeze(text: str, rest: str) -> Method:
+    if rest.lstrip("+-").isdigit():
+        return Method(text, "freeze", blocks=int(rest))
+    return Method(text, "freeze", patterns=split_patterns(rest, f"method {text!r}"))
+
+
+def split_patterns(text: str, where: str) -> tuple[str, ...]:
+    """Patterns between commas.
+
+    Args:
+        text: what the user wrote.
+        where: the option, for the message.
+
+    Raises:
+        ConfigError: for an empty one.
+    """
+    patterns = tuple(part.strip() for part in text.split(","))
+    if not all(patterns):
+        raise ConfigError(
+            f"{where}: give a number of blocks, such as 1 or -1, or patterns of parameter names, "
+            "such as 'layers.*,readout.*'"
+        )
+    return patterns
+
+
+def _options(text: str, rest: str, known: Mapping[str, Callable[[str], float]]) -> dict[str, float]:
+    """`frac=0.3,frames=500` as numbers."""
+    values: dict[str, float] = {}
+    for part in rest.split(",") if rest else []:
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if name not in known or not equals:
+            raise ConfigError(f"method {text!r}: no option {part!r}; {nearest(name, known)}")
+        try:
+            values[name] = known[name](value)
+        except ValueError as error:
+            raise ConfigError(f"method {text!r}: {name} must be a number, not {value!r}") from error
+    return values
+
+
+def _count(text: str, frames: float) -> int:
+    if frames < 1:
+        raise ConfigError(f"method {text!r}: frames must be at least 1")
+    return int(frames)
