@@ -89,7 +89,8 @@ def count_archive(domain: str) -> Callable[[Path], int | None]:
         arrays = arrays_of(path) or {}
         if "counts" in arrays and domain in ("graph", "particles", "points", "sequence"):
             return len(arrays["counts"]) if arrays["counts"].ndim else None
-        array = arrays.get("x", arrays.get(lead.get(domain, "x")))
+        usual = arrays.get(lead.get(domain, "x"))
+        array = usual if domain == "particles" else arrays.get("x", usual)
         if array is None or not array.ndim or domain in ("points", "graph", "complex"):
             return None
         # one sample of particles may stand by itself
@@ -190,8 +191,8 @@ def count_files(path: Path) -> int | None:
 def count_csv(path: Path) -> int | None:
     """Rows of a table."""
     try:
-        text = path.read_text(encoding="utf-8-sig").rstrip()
-        rows = list(csv.reader(text.splitlines(), strict=True))
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        rows = list(csv.reader(text.rstrip().split("\n"), strict=True))
     except (UnicodeDecodeError, csv.Error):
         return None
     return (

@@ -58,9 +58,7 @@ def evaluate(
             f"{sorted(network.outputs)}, so there is nothing to compare; name the labels with "
             "keys= (--key energy=REF_energy)"
         )
-    return assess(
-        network, dataset, batch_size=batch_size, head=head, progress=progress
-    ).metrics
+    return assess(network, dataset, batch_size=batch_size, head=head, progress=progress).metrics
 
 
 def rows(metrics: Mapping[str, float]) -> list[dict[str, Any]]:

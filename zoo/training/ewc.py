@@ -10,8 +10,11 @@ loss is sum_k w_k (y_k - t_k)^2, read as the negative logarithm of a Gaussian li
 
 which needs no labels: the Fisher information is an average over what the model itself expects, not
 over the data's residuals, and is also the Gauss-Newton diagonal of the old loss. With λ = 1 the
-penalty is therefore the old loss to second order (its diagonal), added to the new one. The sum over
-outputs k is estimated with random signs s_k: E[(sum_k s_k sqrt(2 w_k) dy_k/dθ_i)^2] is the sum of
+penalty is therefore the old loss to second order, added to the new one, as far as each parameter
+acts alone. Many act together, which a diagonal does not see; a much larger λ drives the change into
+directions that the diagonal takes for free, and protects no better. Nor can a spring mend labels
+that contradict each other: give another level of theory a head of its own. The sum over outputs k
+is estimated with random signs s_k: E[(sum_k s_k sqrt(2 w_k) dy_k/dθ_i)^2] is the sum of
 squares. One backward pass per frame and draw replaces one per force component.
 """
 

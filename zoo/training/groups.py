@@ -67,9 +67,3 @@ def layer_scales(model: Any, factor: float) -> dict[int, float]:
     for depth, block in enumerate(reversed(blocks)):
         scales |= {id(p): factor**depth for p in block.parameters()}
     return scales
-
-
-def describe_groups(model: Any, factor: float | None) -> list[float]:
-    """The rates of the blocks from input to output, as parts of the full rate."""
-    count = len(model.blocks())
-    return [1.0 if factor is None else factor ** (count - 1 - k) for k in range(count)]

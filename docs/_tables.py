@@ -1,0 +1,197 @@
+"""What the pages list: read from YAML, the code and the command, never typed a second time.
+
+A page says `<!-- zoo: models -->` or `<!-- zoo: api zoo.hub -->` where the text shall stand.
+"""
+
+import ast
+import contextlib
+import importlib
+import inspect
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from zoo import share
+from zoo._files import read_yaml
+from zoo.cli import _common
+
+ROOT = Path(__file__).parents[1]
+PLACE = re.compile(r"^<!-- zoo: (\w+)(?: ([\w.]+))? -->$", re.MULTILINE)
+
+
+def fill(markdown: str) -> str:
+    """A page with every place filled.
+
+    Raises:
+        KeyError: for a place that nothing fills.
+    """
+    return PLACE.sub(lambda found: FILLERS[found[1]](*filter(None, [found[2]])), markdown)
+
+
+def command(*words: str) -> str:
+    """What `zoo WORDS` prints.
+
+    Raises:
+        ValueError: if it fails.
+    """
+    from zoo.cli.main import run
+
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream):
+        code = run(words)
+    if code:
+        raise ValueError(f"zoo {' '.join(words)}: exit code {code}")
+    return stream.getvalue().strip()
+
+
+def cards(kind: str) -> str:
+    """The cards of architectures, or of trained weights."""
+    from zoo.registry import card, info, list_models
+
+    pretrained = kind == "checkpoints"
+    names = list_models(pretrained=pretrained)
+    chosen = [n for n in names if pretrained or info(n)["kind"] == "architecture"]
+    return "\n\n".join(demoted(card(name)) for name in chosen)
+
+
+def demoted(markdown: str, levels: int = 1) -> str:
+    """The same text with its headings further down; what stands in code is left alone."""
+    parts = re.split(r"(^```.*?^```$)", markdown.strip(), flags=re.MULTILINE | re.DOTALL)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"^(#+ )", "#" * levels + r"\1", parts[i], flags=re.MULTILINE)
+    return "".join(parts)
+
+
+def datasets() -> str:
+    """The shipped data sets with their cards."""
+    rows, texts = [], []
+    for path in sorted(share.folder("datasets").glob("*.yaml")):
+        about = read_yaml(path)
+        row = {"name": path.stem, "frames": about.get("frames"), "licence": about.get("licence")}
+        rows.append(row | {"level of theory": about.get("level_of_theory"), "what": about["title"]})
+        if path.with_suffix(".md").is_file():
+            texts.append(demoted(path.with_suffix(".md").read_text(encoding="utf-8")))
+    columns = ("name", "what", "level of theory", "frames", "licence")
+    return "\n\n".join([_common.markdown(rows, columns), *texts])
+
+
+def recipes() -> str:
+    """The shipped recipes."""
+    folder, rows = share.folder("recipes"), []
+    for path in sorted(folder.glob("*/*.yaml")):
+        about = read_yaml(path)
+        row = {"name": path.relative_to(folder).with_suffix("").as_posix(), "makes": about["name"]}
+        row |= {key: about.get(key) for key in ("status", "description")}
+        rows.append(row | {"tiers": list(about.get("tiers", {}))})
+    return _common.markdown(rows, ("name", "makes", "description", "status", "tiers"))
+
+
+def domains() -> str:
+    """What each domain's samples are and which files it reads, from the modules themselves."""
+    from zoo.datasets.domains import DOMAINS, READERS
+
+    parts = []
+    for name in DOMAINS:
+        text = inspect.getdoc(importlib.import_module(f"zoo.datasets.domains.{name}")) or ""
+        head, _, body = text.removeprefix(f"Domain `{name}`: ").partition("\n")
+        kinds = dict.fromkeys(
+            f"`{suffix}`" + (" (folder)" if r.folder else "") + (" (pickle)" if r.pickle else "")
+            for r in READERS
+            if r.domain == name
+            for suffix in r.suffixes
+        )
+        parts += [f"## {name}", f"{head[:1].upper()}{head[1:]}", body.strip()]
+        parts.append(f"Files: {', '.join(kinds)}.")
+    return "\n\n".join(parts)
+
+
+def verbs() -> str:
+    """Every verb of the command with its arguments and options."""
+    from typer.main import get_command
+
+    from zoo.cli.main import app
+
+    return "\n\n".join(_verb(name, entry, 2) for name, entry in _entries(get_command(app)))
+
+
+def _entries(group: Any) -> list[tuple[str, Any]]:
+    return list(getattr(group, "commands", {}).items())
+
+
+def _verb(name: str, entry: Any, level: int, before: str = "zoo") -> str:
+    title = f"{before} {name}"
+    context = entry.context_class(entry, info_name=title)
+    parts = [f"{'#' * level} {title}", inspect.cleandoc(entry.help or "")]
+    below = _entries(entry)
+    if not below:
+        usage = " ".join(entry.collect_usage_pieces(context))
+        parts.append(f"```text\n{title} {usage}\n```")
+        rows = [record for p in entry.params if (record := p.get_help_record(context))]
+        table = [
+            {"option": names, "does": _plain(text)} for names, text in rows if names != "--help"
+        ]
+        parts.append(_common.markdown(table, ("option", "does")) if table else "")
+    parts += [_verb(sub, child, level + 1, title) for sub, child in below]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _plain(text: str) -> str:
+    """Help text whose stars and brackets are no markup; what stands in backticks is left alone."""
+    parts = re.split(r"(`[^`]*`)", text)
+    parts[::2] = [part.replace("*", r"\*").replace("<", "&lt;") for part in parts[::2]]
+    return "".join(parts)
+
+
+def api(module: str) -> str:
+    """Directives for mkdocstrings: what a package re-exports, or all that a module defines."""
+    names = list(exported(module))
+    return "\n\n".join(f"::: {name}" for name in names or [module])
+
+
+def exported(module: str) -> Iterator[str]:
+    """Full names of what a package hands on, from its `__init__.py`; imports nothing.
+
+    That is what its `__all__` names, or without one what it imports as `x as x`.
+    """
+    place = ROOT.joinpath(*module.split("."), "__init__.py")
+    if not place.is_file():
+        return
+    tree = ast.parse(place.read_text(encoding="utf-8"))
+    stated: list[str] | None = None
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            stated = ast.literal_eval(node.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module not in (None, "zoo", "typing"):
+            for name in node.names:
+                here = name.asname or name.name
+                if here in stated if stated is not None else name.name == name.asname:
+                    yield f"{module}.{here}"
+
+
+def architectures() -> str:
+    """Directives for the classes of all architectures."""
+    from zoo.registry import specs
+
+    return "\n\n".join(f"::: {spec.class_path.replace(':', '.')}" for spec in specs().values())
+
+
+def changelog() -> str:
+    """CHANGELOG.md."""
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").strip()
+
+
+FILLERS: dict[str, Callable[..., str]] = {
+    "api": api,
+    "architectures": architectures,
+    "cards": cards,
+    "changelog": changelog,
+    "checkpoints": lambda: command("list", "--pretrained", "--markdown"),
+    "datasets": datasets,
+    "domains": domains,
+    "models": lambda: command("list", "--markdown"),
+    "recipes": recipes,
+    "verbs": verbs,
+}
