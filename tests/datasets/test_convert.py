@@ -1,6 +1,8 @@
 """Conversion: everything comes through, or a refusal or a note says what doesn't."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import ase.io
@@ -184,6 +186,32 @@ def test_nothing_is_replaced_or_left_behind(
     with pytest.raises(OutputError, match="No space left"):
         zd.convert(source, tmp_path / "c.extxyz")
     assert {p.name for p in tmp_path.iterdir()} == seen
+
+
+KILLED = """
+import os, sys
+from zoo.datasets._convert import convert, writers
+
+def half(path, rows):
+    frame, columns = next(rows)
+    path.write_text(writers._xyz(frame, columns)[:40])
+    os.kill(os.getpid(), 9)
+
+writers.WRITERS[".extxyz"] = half
+convert(sys.argv[1], sys.argv[2], overwrite=True)
+"""
+
+
+def test_a_kill_leaves_the_old_output(tmp_path: Path) -> None:
+    source = zd.save_npz(tmp_path / "a.npz", frames(4))
+    target = zd.convert(source, tmp_path / "b.extxyz").path
+    before = target.read_bytes()
+    ended = subprocess.run([sys.executable, "-P", "-c", KILLED, source, target])
+    assert ended.returncode == -9
+    assert target.read_bytes() == before
+    shown = {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}
+    assert shown == {"a.npz", "b.extxyz"}
+    assert zd.convert(source, target, overwrite=True).written == 4
 
 
 def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from zoo import hub, registry
 from zoo.errors import GoldenMismatchError, SpecError
 from zoo.hub import weights
 
+# importing it has registered it, for lists to show in whatever test comes next
+registry._registered.pop("relic", None)
 NAME = "relic-t.archive.r1"
 ARCHIVE = Path(__file__).with_name("archive") / NAME
 DIGESTS = {

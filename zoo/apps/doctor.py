@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from zoo._environment import VARIABLES, cache_folder, shared_caches
 
 DISTRIBUTION = "geometric-zoo"
-_REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*>=\s*([0-9.]+)(.*)$")
+# a name, extras, perhaps an upper bound, the lower bound, and what follows it
+_REQUIREMENT = re.compile(
+    r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:<\s*[0-9.]+\s*,)?\s*>=\s*([0-9.]+)(.*)$"
+)
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([\w-]+)['\"]")
 
 
