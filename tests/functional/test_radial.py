@@ -4,7 +4,13 @@ import math
 
 import torch
 
-from zoo.functional import cosine_cutoff, expnorm, expnorm_parameters
+from zoo.functional import (
+    cosine_cutoff,
+    expnorm,
+    expnorm_parameters,
+    gaussian_basis,
+    gaussian_parameters,
+)
 
 
 def test_cutoff_vanishes_with_its_slope():
@@ -26,3 +32,17 @@ def test_expnorm_formula():
     ]
     out = expnorm(torch.tensor([r], dtype=torch.float64), 5.0, means, betas)
     assert torch.allclose(out[0], torch.tensor(expected, dtype=torch.float64))
+
+
+def test_gaussians_are_as_wide_as_they_are_apart():
+    centres, coefficient = gaussian_parameters(6.0, 4)
+    assert centres.tolist() == [0.0, 2.0, 4.0, 6.0]
+    out = gaussian_basis(torch.tensor([2.0, 3.0], dtype=torch.float64), centres, coefficient)
+    expected = [math.exp(-((r - c) ** 2) / (2 * 2.0**2)) for r in (2.0, 3.0) for c in (0, 2, 4, 6)]
+    assert torch.allclose(out.flatten(), torch.tensor(expected, dtype=torch.float64))
+
+
+def test_gaussian_tails_are_not_denormal():
+    centres, coefficient = gaussian_parameters(6.0, 64)
+    out = gaussian_basis(torch.tensor([0.0]), centres.float(), coefficient.float())
+    assert out.min() > torch.finfo(torch.float32).tiny

@@ -7,7 +7,7 @@ from zoo.errors import ConfigError
 from zoo.functional.cartesian import component_table
 from zoo.layers.atomistic import EnergyScale
 from zoo.layers.cartesian import ComponentLinear, MatrixProduct
-from zoo.layers.radial import ExpNormBasis
+from zoo.layers.radial import ExpNormBasis, GaussianBasis
 
 
 def test_constants_are_rebuilt_from_float64_and_never_saved():
@@ -43,6 +43,8 @@ def test_component_linear_mixes_channels_within_groups():
 def test_basis_parameters_are_weights():
     assert set(ExpNormBasis(5.0, 4).state_dict()) == {"means", "betas"}
     assert len(list(ExpNormBasis(5.0, 4, trainable=True).parameters())) == 2
+    assert set(GaussianBasis(5.0, 4).state_dict()) == {"centres", "coefficient"}
+    assert len(list(GaussianBasis(5.0, 4, trainable=True).parameters())) == 2
 
 
 def test_energy_scale_adds_everything_in_float64():

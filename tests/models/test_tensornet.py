@@ -48,7 +48,7 @@ def relative(ours, theirs):
 
 
 def test_there_are_goldens():
-    assert len(GOLDEN) == 6
+    assert len(GOLDEN) == 7
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
@@ -94,7 +94,11 @@ def test_convert_keeps_scale_mean_and_atomic_references():
 
 def test_convert_refuses_what_it_cannot_represent():
     config, weights, _ = golden(GOLDEN[0])
-    with pytest.raises(CapabilityError, match="rbf_type='gauss'"):
+    with pytest.raises(CapabilityError, match="rbf_type='bessel'.*expnorm or gauss"):
+        zoo.convert("tensornet", weights, config | {"rbf_type": "bessel"}, source="torchmd-net")
+    with pytest.raises(CapabilityError, match="activation='tanh'"):
+        zoo.convert("tensornet", weights, config | {"activation": "tanh"}, source="torchmd-net")
+    with pytest.raises(StateMismatchError, match="basis"):  # weights of the other basis
         zoo.convert("tensornet", weights, config | {"rbf_type": "gauss"}, source="torchmd-net")
     with pytest.raises(StateMismatchError, match="attention"):
         zoo.convert(

@@ -18,7 +18,7 @@ class TestTensorNetRotationsOnly(AtomisticContract):
 
 class TestTensorNetWithoutLayers(AtomisticContract):
     architecture = "tensornet"
-    config = {**SMALL, "num_layers": 0}
+    config = {**SMALL, "num_layers": 0, "rbf": "gauss"}
 
 
 class TestTensorNetWithTwoEnergyHeads(AtomisticContract):

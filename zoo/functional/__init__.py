@@ -8,7 +8,13 @@ from zoo.functional.cartesian import (
 )
 from zoo.functional.neighbors import edge_vectors, neighbor_list, neighbor_pairs
 from zoo.functional.pairs import pair_message
-from zoo.functional.radial import cosine_cutoff, expnorm, expnorm_parameters
+from zoo.functional.radial import (
+    cosine_cutoff,
+    expnorm,
+    expnorm_parameters,
+    gaussian_basis,
+    gaussian_parameters,
+)
 from zoo.functional.scatter import scatter_mean, scatter_sum
 
 __all__ = [
@@ -18,6 +24,8 @@ __all__ = [
     "expnorm",
     "expnorm_parameters",
     "from_matrix",
+    "gaussian_basis",
+    "gaussian_parameters",
     "matrix_product",
     "neighbor_list",
     "neighbor_pairs",

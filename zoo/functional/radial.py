@@ -54,3 +54,25 @@ def expnorm_parameters(cutoff: float, size: int) -> tuple[Tensor, Tensor]:
     means = torch.linspace(low, 1.0, size, dtype=torch.float64)
     betas = torch.full((size,), (2.0 / size * (1.0 - low)) ** -2, dtype=torch.float64)
     return means, betas
+
+
+def gaussian_basis(
+    r: Float[Tensor, " edges"],
+    centres: Float[Tensor, " basis"],
+    coefficient: Float[Tensor, ""],
+) -> Float[Tensor, "edges basis"]:
+    """Gaussians exp(c (r - r_k)^2) of distances; no cutoff is applied.
+
+    Args:
+        r: distances (Å).
+        centres: r_k (Å).
+        coefficient: c (1/Å^2), negative: -1 / (2 width^2).
+    """
+    exponent = coefficient * (r[:, None] - centres).square()
+    return torch.exp(exponent.clamp(min=SMALLEST_EXPONENT))  # no denormal tails
+
+
+def gaussian_parameters(cutoff: float, size: int) -> tuple[Tensor, Tensor]:
+    """Evenly spaced centres from 0 to the cutoff (Å), as wide as they are apart, in float64."""
+    centres = torch.linspace(0.0, cutoff, size, dtype=torch.float64)
+    return centres, -0.5 / (centres[1] - centres[0]).square()

@@ -4,7 +4,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.functional import expnorm, expnorm_parameters
+from zoo.functional import expnorm, expnorm_parameters, gaussian_basis, gaussian_parameters
+
+
+def _hold(module: nn.Module, values: dict[str, Tensor], *, trainable: bool) -> None:
+    """Makes them parameters, or buffers that enter checkpoints, in the default precision."""
+    for name, value in values.items():
+        value = value.to(torch.get_default_dtype())
+        if trainable:
+            module.register_parameter(name, nn.Parameter(value))
+        else:
+            module.register_buffer(name, value)
 
 
 class ExpNormBasis(nn.Module):
@@ -22,13 +32,31 @@ class ExpNormBasis(nn.Module):
     def __init__(self, cutoff: float, size: int, *, trainable: bool = False) -> None:
         super().__init__()
         self.cutoff = cutoff
-        for name, value in zip(("means", "betas"), expnorm_parameters(cutoff, size), strict=True):
-            value = value.to(torch.get_default_dtype())
-            if trainable:
-                self.register_parameter(name, nn.Parameter(value))
-            else:
-                self.register_buffer(name, value)
+        means, betas = expnorm_parameters(cutoff, size)
+        _hold(self, {"means": means, "betas": betas}, trainable=trainable)
 
     def forward(self, r: Float[Tensor, " edges"]) -> Float[Tensor, "edges basis"]:
         """Values at distances `r` (Å)."""
         return expnorm(r, self.cutoff, self.means, self.betas)
+
+
+class GaussianBasis(nn.Module):
+    """Evenly spaced Gaussians from 0 to the cutoff, as wide as they are apart; no envelope.
+
+    Args:
+        cutoff: (Å).
+        size: number of functions.
+        trainable: whether centres and width are parameters.
+    """
+
+    centres: Tensor
+    coefficient: Tensor
+
+    def __init__(self, cutoff: float, size: int, *, trainable: bool = False) -> None:
+        super().__init__()
+        centres, coefficient = gaussian_parameters(cutoff, size)
+        _hold(self, {"centres": centres, "coefficient": coefficient}, trainable=trainable)
+
+    def forward(self, r: Float[Tensor, " edges"]) -> Float[Tensor, "edges basis"]:
+        """Values at distances `r` (Å)."""
+        return gaussian_basis(r, self.centres, self.coefficient)

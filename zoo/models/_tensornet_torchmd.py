@@ -12,6 +12,8 @@ from zoo.layers.atomistic._reference import ELEMENTS
 _EMBEDDING = "representation_model.tensor_embedding."
 #: (their prefix, our prefix), first match wins; {n} is a layer
 _PREFIXES = (
+    ("representation_model.distance_expansion.offset", "basis.centres"),
+    ("representation_model.distance_expansion.coeff", "basis.coefficient"),
     ("representation_model.distance_expansion.", "basis."),
     (_EMBEDDING + "emb.", "tensor_embedding.elements."),
     (_EMBEDDING + "emb2.", "tensor_embedding.element_pair."),
@@ -29,7 +31,6 @@ _PREFIXES = (
 #: what this architecture does not have; any other value of theirs is refused
 _REQUIRED: dict[str, Any] = {
     "model": "tensornet",
-    "rbf_type": "expnorm",
     "activation": "silu",
     "cutoff_lower": 0.0,
     "output_model": "Scalar",
@@ -37,6 +38,7 @@ _REQUIRED: dict[str, Any] = {
     "vector_cutoff": False,
 }
 _SUMS = ("add", "sum")
+_BASES = ("expnorm", "gauss")
 
 
 def convert_state(
@@ -64,6 +66,7 @@ def convert_state(
         "group": config["equivariance_invariance_group"],
         "max_z": config["max_z"] - 1,  # theirs counts rows, ours names the last element
         "trainable_rbf": config.get("trainable_rbf", False),
+        "rbf": config.get("rbf_type", "expnorm"),
     }
     weights = _scaling(state)
     unknown = []
@@ -90,6 +93,11 @@ def _refuse_other_options(config: Mapping[str, Any]) -> None:
                 f"torchmd-net option {key}={config[key]!r} has no counterpart here; "
                 f"only {expected!r} can be converted"
             )
+    if config.get("rbf_type", "expnorm") not in _BASES:
+        raise CapabilityError(
+            f"rbf_type={config['rbf_type']!r} has no counterpart here; it can be "
+            f"{' or '.join(_BASES)}"
+        )
     if config.get("reduce_op", "add") not in _SUMS:
         raise CapabilityError(f"reduce_op={config['reduce_op']!r}: only a sum over atoms converts")
 

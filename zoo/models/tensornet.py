@@ -18,7 +18,8 @@ its element, is summed over neighbours in the radial basis, element by element, 
 is touched.
 
 Deviations from the paper: self-loops (j = i, with r = 0) and the double cutoff are those of the
-authors' code. Their `static_shapes`, `cutoff_lower` and non-exponential bases are not offered.
+authors' code. Of their radial bases the exponential and the Gaussian one are offered; their
+`static_shapes` and `cutoff_lower` are not.
 """
 
 import itertools
@@ -39,12 +40,14 @@ from zoo.functional import (
 from zoo.functional.cartesian import DEGREE, SIZES
 from zoo.layers.atomistic import AtomFeatures, AtomGraph
 from zoo.layers.cartesian import ComponentLinear, MatrixProduct
-from zoo.layers.radial import ExpNormBasis
+from zoo.layers.radial import ExpNormBasis, GaussianBasis
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._tensornet_torchmd import convert_state
 from zoo.registry import register
 
 Group = Literal["O(3)", "SO(3)"]
+RadialBasis = Literal["expnorm", "gauss"]
+_BASES = {"expnorm": ExpNormBasis, "gauss": GaussianBasis}
 #: how strongly the total charge scales products of features
 CHARGE_FACTOR = 0.1
 
@@ -211,6 +214,7 @@ class TensorNet(AtomisticModel):
         heads: what to predict, from "energy" (eV, with forces and stress), "dipole" (e Å) and
             "polarizability" (Å³).
         trainable_rbf: whether centres and widths of the radial basis are trained.
+        rbf: "expnorm", which is finest at short distances, or "gauss", evenly spaced.
     """
 
     def __init__(
@@ -224,6 +228,7 @@ class TensorNet(AtomisticModel):
         max_z: int = 118,
         heads: Sequence[str] = ("energy",),
         trainable_rbf: bool = False,
+        rbf: RadialBasis = "expnorm",
     ) -> None:
         _check_sizes(hidden_channels, num_layers, num_rbf, max_z)
         super().__init__(
@@ -233,7 +238,7 @@ class TensorNet(AtomisticModel):
             channels=hidden_channels,
             max_z=max_z,
         )
-        self.basis = ExpNormBasis(cutoff, num_rbf, trainable=trainable_rbf)
+        self.basis = _BASES[rbf](cutoff, num_rbf, trainable=trainable_rbf)
         self.tensor_embedding = TensorEmbedding(hidden_channels, num_rbf, max_z)
         self.layers = nn.ModuleList(
             TensorInteraction(hidden_channels, num_rbf, group) for _ in range(num_layers)
