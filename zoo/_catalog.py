@@ -195,7 +195,9 @@ def info(name: str | Path, specs: Mapping[str, Spec]) -> dict[str, Any]:
         "paper": dict(spec.paper),
         "domain": spec.domain,
         "symmetry": dict(spec.symmetry),
-        "conservative": spec.conservative,
+        # a preset with direct heads is not, whatever the architecture's default is
+        "conservative": spec.conservative
+        and not {"forces", "stress"} & {*overrides.get("heads", ())},
         "outputs": list(spec.outputs),
         "class": spec.class_path,
         "notes": spec.notes,

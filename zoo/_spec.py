@@ -48,7 +48,8 @@ class Spec:
             (false if it holds approximately), `notes`.
         aliases: other spellings that `create` and `convert` accept.
         presets: name -> the arguments in which it differs from the constructor's defaults.
-        conservative: whether forces are the gradient of the energy.
+        conservative: whether forces are the gradient of the energy by default; presets with direct
+            heads ("forces", "stress") are not.
         tolerances: check -> {"float32": ..., "float64": ...}.
         test_config: a small configuration for the contract suite.
         outputs: names of the outputs.

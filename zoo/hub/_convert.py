@@ -91,5 +91,6 @@ def _rescale(model: AtomisticModel, factor: float) -> None:
     scale = getattr(model, "energy_scale", None)
     if not isinstance(scale, nn.Module):
         raise CapabilityError(f"{type(model).__name__} has no energy to convert; leave units= out")
-    for buffer in scale.buffers():
-        buffer.mul_(factor)
+    for module in (scale, model.direct_scales):
+        for buffer in module.buffers():
+            buffer.mul_(factor)

@@ -232,7 +232,11 @@ def _outputs(model: nn.Module, spec: Spec, given: Mapping[str, Any]) -> dict[str
     for name in getattr(model, "outputs", ()):
         values[name] = {"unit": _UNITS.get(name, "1")}
         if name in ("forces", "stress", "virial"):
-            values[name]["conservative"] = spec.conservative
+            # the model knows: its heads decide; a module of another kind is what its spec says
+            direct = getattr(model, "direct", None)
+            values[name]["conservative"] = (
+                spec.conservative if direct is None else name not in direct
+            )
     heads = getattr(model, "energy_heads", ())
     if len(heads) > 1 or (heads and heads[0] != "energy"):
         values.pop("energy")

@@ -8,6 +8,9 @@ x -> x (1 + ε) (ASE's sign: positive under tension).
 A model may have several energy heads on one trunk, one for each level of theory: "energy", and
 others as "energy/<name>". Each has its own references, scale and offset. The first one answers
 where none is named.
+
+The heads "forces" and "stress" are direct: they replace the derivatives of the same name, need no
+backward pass, and make the model non-conservative.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,13 +33,11 @@ from zoo.errors import (
     nearest,
 )
 from zoo.functional import edge_vectors, neighbor_pairs
-from zoo.layers.atomistic import AtomFeatures, AtomGraph, EnergyScale, new_head
-from zoo.layers.atomistic._names import check_heads
+from zoo.layers.atomistic import AtomFeatures, AtomGraph, EnergyScale, OutputScale, new_head
+from zoo.layers.atomistic._names import DIRECT, check_heads
 from zoo.layers.atomistic._reference import ELEMENTS
 from zoo.models._heads import EnergyHeads
 
-#: what the energy head gives by differentiation
-DERIVATIVES = ("forces", "stress", "virial")
 #: below this distance (Å) two atoms count as coincident: directions are no longer defined
 COINCIDENT = 1e-6
 
@@ -46,10 +47,15 @@ class AtomisticModel(EnergyHeads):
 
     Args:
         cutoff: distance (Å) below which atoms are neighbours.
-        heads: "energy", "dipole", "polarizability", and "energy/<name>" for further energy heads.
+        heads: "energy", "dipole", "polarizability", "energy/<name>" for further energy heads, and
+            the direct "forces" and "stress".
         features: scalars per atom that `features` gives.
         channels: vector and tensor channels that `features` gives.
         max_z: largest atomic number that can be embedded.
+        own_heads: the architecture's own heads, by kind: functions that make one with fresh
+            weights. Called as those of `zoo.layers.atomistic`: energy heads with the features
+            alone, "forces" and "stress" with the features and the graph. They find what they need
+            in `AtomFeatures.state`.
 
     Raises:
         UnknownHeadError: for an unknown head.
@@ -61,7 +67,14 @@ class AtomisticModel(EnergyHeads):
     allowed: Tensor
 
     def __init__(
-        self, *, cutoff: float, heads: Sequence[str], features: int, channels: int, max_z: int
+        self,
+        *,
+        cutoff: float,
+        heads: Sequence[str],
+        features: int,
+        channels: int,
+        max_z: int,
+        own_heads: Mapping[str, Callable[[], nn.Module]] | None = None,
     ) -> None:
         super().__init__()
         if not cutoff > 0:
@@ -69,11 +82,19 @@ class AtomisticModel(EnergyHeads):
         check_heads(heads)
         self.cutoff = float(cutoff)
         self.max_z = max_z
-        self.heads = nn.ModuleDict({entry: new_head(entry, features, channels) for entry in heads})
+        own = own_heads or {}
+        self.heads = nn.ModuleDict(
+            {
+                entry: own[kind]() if kind in own else new_head(entry, features, channels)
+                for entry, kind in ((entry, entry.partition("/")[0]) for entry in heads)
+            }
+        )
         self.energy_scale = EnergyScale()
         named = [name for name in self.energy_heads if name != "energy"]
         #: of the energy heads other than "energy", by name
         self.energy_scales = nn.ModuleDict({name: EnergyScale() for name in named})
+        #: of the direct heads, by kind
+        self.direct_scales = nn.ModuleDict({k: OutputScale() for k in DIRECT if k in heads})
         self.trained_elements: dict[int, int] | None = None
         self.manifest: Any = None
         self.checkpoint_name: str | None = None
@@ -105,7 +126,8 @@ class AtomisticModel(EnergyHeads):
 
         Args:
             inputs: ASE structures (Å), one or several, or a batch from `zoo.to_batch`.
-            **options: `outputs`, names to compute (default: all lawful ones but the virial);
+            **options: `outputs`, names to compute (default: all lawful ones but the virial and,
+                beside direct forces, a stress that would need a backward pass);
                 `head`, the energy head (default: the first of `energy_heads`, or for each
                 structure the one that `batch.head` counts); `create_graph`, whether outputs can
                 be differentiated further (default: when training); `observe`, called with the graph
@@ -114,6 +136,7 @@ class AtomisticModel(EnergyHeads):
         Returns:
             `energy` (graphs,) eV float64, `forces` (atoms, 3) eV/Å, `stress` (graphs, 3, 3) eV/Å³
             if every structure has three periodic directions, and what the other heads give.
+            `direct` tells which of them are no derivatives of the energy.
 
         Raises:
             UnsupportedElementError: for an element the model may not be used on.
@@ -146,28 +169,24 @@ class AtomisticModel(EnergyHeads):
         head = head if head is None else self.find_head(head)
         wanted = self._wanted(batch, outputs)
         keep = self.training if create_graph is None else create_graph
-        derivative = any(name in DERIVATIVES for name in wanted)
-        with torch.set_grad_enabled(derivative or torch.is_grad_enabled()):
-            pos, strain, graph = self._graph(batch, wanted, derivative)
+        derived = [name for name in wanted if name in self.derived]
+        # without a derivative and without use for a graph, none is kept
+        with torch.set_grad_enabled(bool(derived) or (keep and torch.is_grad_enabled())):
+            pos, strain, graph = self._graph(batch, derived)
             x = self.features(graph)
             if observe is not None:
                 observe(graph, x)
-            result = self._evaluate_heads(x, graph, pos, wanted)
-            if self.energy_heads:
+            result = self._properties(x, graph, pos, wanted)
+            if self.energy_heads and (derived or "energy" in wanted):
                 result["energy"] = self._energies(x, graph, head, index)
-            if derivative:
-                self._differentiate(result, pos, strain, batch, wanted, keep)
+            if derived:
+                found = self._differentiate(result["energy"], pos, strain, batch, keep)
+                result |= {name: found[name] for name in derived}
         if not keep:
             result = {name: value.detach() for name, value in result.items()}
         return {name: result[name] for name in wanted}
 
     # --- capabilities ----------------------------------------------------------------------
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names that can be asked for."""
-        kinds = dict.fromkeys(entry.partition("/")[0] for entry in self.heads)
-        return (*kinds, *(DERIVATIVES if self.energy_heads else ()))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -270,7 +289,9 @@ class AtomisticModel(EnergyHeads):
         full = bool(batch.pbc.all())
         if outputs is None:
             names = [n for n in self.outputs if n not in ("virial", "stress", "dipole")]
-            names += ["stress"] if full and "stress" in self.outputs else []
+            # direct forces are asked for to spare the backward pass that a derived stress needs
+            cheap = "stress" in self.heads or "forces" not in self.direct
+            names += ["stress"] if full and cheap and "stress" in self.outputs else []
             open_only = not bool(batch.pbc.any())
             names += ["dipole"] if open_only and "dipole" in self.outputs else []
             return tuple(names)
@@ -287,13 +308,13 @@ class AtomisticModel(EnergyHeads):
         return tuple(outputs)
 
     def _graph(
-        self, batch: Data, wanted: Sequence[str], derivative: bool
+        self, batch: Data, derived: Sequence[str]
     ) -> tuple[Tensor, Tensor | None, AtomGraph]:
         pos, cell = batch.pos, batch.cell
-        if derivative and not pos.requires_grad:
+        if derived and not pos.requires_grad:
             pos = pos.detach().requires_grad_()
         source, strain = pos, None
-        if derivative and ("stress" in wanted or "virial" in wanted):
+        if "stress" in derived or "virial" in derived:
             strain = torch.zeros_like(cell, requires_grad=True)
             symmetric = 0.5 * (strain + strain.mT)
             pos = pos + torch.einsum("nx,nxy->ny", pos, symmetric[batch.batch])
@@ -332,27 +353,11 @@ class AtomisticModel(EnergyHeads):
             f"{COINCIDENT} Å); remove one of them or check the units of the positions"
         )
 
-    def _evaluate_heads(
-        self, x: AtomFeatures, graph: AtomGraph, pos: Tensor, wanted: Sequence[str]
-    ) -> dict[str, Tensor]:
-        result: dict[str, Tensor] = {}
-        if "dipole" in wanted:
-            result["dipole"] = self.heads["dipole"](x, graph, pos)
-        if "polarizability" in wanted:
-            result["polarizability"] = self.heads["polarizability"](x, graph)
-        return result
-
     def _differentiate(
-        self,
-        result: dict[str, Tensor],
-        pos: Tensor,
-        strain: Tensor | None,
-        batch: Data,
-        wanted: Sequence[str],
-        keep: bool,
-    ) -> None:
+        self, energies: Tensor, pos: Tensor, strain: Tensor | None, batch: Data, keep: bool
+    ) -> dict[str, Tensor]:
         inputs = [pos] if strain is None else [pos, strain]
-        energy = result["energy"].sum()
+        energy = energies.sum()
         slopes = [torch.zeros_like(value) for value in inputs]
         if energy.requires_grad:  # else: no pair of neighbours anywhere
             slopes = list(
@@ -365,9 +370,10 @@ class AtomisticModel(EnergyHeads):
                     materialize_grads=True,
                 )
             )
-        result["forces"] = -slopes[0]
+        result = {"forces": -slopes[0]}
         if strain is not None:
             virial: Float[Tensor, "graphs 3 3"] = -slopes[1]
             result["virial"] = virial
             volume = torch.linalg.det(batch.cell).abs()
             result["stress"] = -virial / volume[:, None, None]
+        return result

@@ -74,6 +74,11 @@ class Ensemble(AtomisticModel):
         return self.first.energy_scales
 
     @property
+    def direct_scales(self) -> nn.ModuleDict:  # type: ignore[override]
+        """Those of its direct heads."""
+        return self.first.direct_scales
+
+    @property
     def heads(self) -> nn.ModuleDict:  # type: ignore[override]
         """Heads of the first member."""
         return self.first.heads

@@ -10,25 +10,52 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from zoo.errors import CapabilityError, ConfigError, DataError
-from zoo.layers.atomistic import AtomFeatures, AtomGraph, EnergyScale
-from zoo.layers.atomistic._names import NEW, check_name, choose, energy_name, entry_of
+from zoo.layers.atomistic import AtomFeatures, AtomGraph, EnergyScale, OutputScale
+from zoo.layers.atomistic._names import DIRECT, NEW, check_name, choose, energy_name, entry_of
+
+#: what an energy head gives by differentiation, where no direct head gives it
+DERIVATIVES = ("forces", "stress", "virial")
 
 
 class EnergyHeads(nn.Module):
     """The part of a model on atoms that knows its energy heads.
 
     Attributes:
-        heads: modules by entry: "energy", "energy/<name>", "dipole", "polarizability".
+        heads: modules by entry: "energy", "energy/<name>", "dipole", "polarizability", and the
+            direct ones, "forces" and "stress", which serve every energy head alike.
         energy_scale: of the head "energy".
         energy_scales: of the other energy heads, by name.
+        direct_scales: of the direct heads, by kind.
         hparams: constructor arguments; `heads` follows what is added or left out.
     """
 
     heads: nn.ModuleDict
     energy_scale: EnergyScale
     energy_scales: nn.ModuleDict
+    direct_scales: nn.ModuleDict
     hparams: dict[str, Any]
     checkpoint_name: str | None
+
+    @property
+    def direct(self) -> tuple[str, ...]:
+        """Which of forces and stress are given by heads of their own."""
+        return tuple(kind for kind in DIRECT if kind in self.heads)
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Outputs that are derivatives of the energy."""
+        return tuple(n for n in DERIVATIVES if n not in self.heads) if self.energy_heads else ()
+
+    @property
+    def conservative(self) -> bool:
+        """Whether forces and stress are the derivatives of the energy."""
+        return bool(self.energy_heads) and not self.direct
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names that can be asked for."""
+        kinds = dict.fromkeys(entry.partition("/")[0] for entry in self.heads)
+        return (*kinds, *self.derived)
 
     @property
     def energy_heads(self) -> tuple[str, ...]:
@@ -115,6 +142,8 @@ class EnergyHeads(nn.Module):
         self._set_heads({entry: self.heads[entry] for entry in entries})
         for name in [n for n in self.energy_scales if n not in self.energy_heads]:
             del self.energy_scales[name]
+        for kind in [k for k in self.direct_scales if k not in self.heads]:
+            del self.direct_scales[kind]
 
     def _entry(self, name: str) -> str:
         if name.startswith(NEW):
@@ -136,6 +165,22 @@ class EnergyHeads(nn.Module):
         return self.checkpoint_name or type(self).__name__
 
     # --- evaluation ----------------------------------------------------------------------
+
+    def _properties(
+        self, x: AtomFeatures, graph: AtomGraph, pos: Tensor, wanted: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """What the heads other than those of energies give."""
+        result: dict[str, Tensor] = {}
+        if "dipole" in wanted:
+            result["dipole"] = self.heads["dipole"](x, graph, pos)
+        if "polarizability" in wanted:
+            result["polarizability"] = self.heads["polarizability"](x, graph)
+        for kind in self.direct:
+            if kind in wanted:
+                scale = self.direct_scales[kind]
+                assert isinstance(scale, OutputScale)
+                result[kind] = scale(self.heads[kind](x, graph))
+        return result
 
     def _energies(
         self, x: AtomFeatures, graph: AtomGraph, head: str | None, index: Tensor | None

@@ -36,6 +36,7 @@ def _slopes(energies: Tensor, step: float) -> Tensor:
 def forces(subject: Subject) -> Errors:
     """Forces are minus the derivative of the energy, for every coordinate."""
     subject.need("energy", "forces")
+    subject.need_derived("forces")
     errors: Errors = {}
     for label, group in (("molecule", subject.molecules[:1]), ("crystal", subject.crystals[:1])):
         for atoms in group:
@@ -58,6 +59,7 @@ def stress(subject: Subject) -> Errors:
     """Stress is (1/V) dE/dε and virial is -dE/dε, for each of the six symmetric strains."""
     crystals = subject.need_crystals()
     subject.need("energy", "stress")
+    subject.need_derived("stress")
     errors: Errors = {}
     for index, atoms in enumerate(crystals):
         slopes = _strain_derivative(subject, atoms)

@@ -158,6 +158,14 @@ class Subject:
         if missing:
             raise Skip(f"the model has no output {' and '.join(missing)}")
 
+    def need_derived(self, output: str) -> None:
+        """Skips a check of what is no derivative of the energy: direct forces or stress.
+
+        A model says so in an attribute `direct` that names them.
+        """
+        if output in getattr(self.model, "direct", ()):
+            raise Skip(f"the model's {output} come from a direct head: no derivative of the energy")
+
     @functools.cached_property
     def molecules(self) -> list[Atoms]:
         """Three random molecules; the last is charged if the model takes charges."""

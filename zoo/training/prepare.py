@@ -131,7 +131,12 @@ def energies(dataset: AtomsDataset) -> tuple[list[Any], np.ndarray]:
 
 def forces_rms(dataset: AtomsDataset) -> float:
     """Root mean square of all force components, eV/Å; 1 where they vanish."""
-    return float(np.sqrt(np.mean(dataset.label("forces") ** 2))) or 1.0
+    return label_rms(dataset, "forces")
+
+
+def label_rms(dataset: AtomsDataset, label: str) -> float:
+    """Root mean square of all components of a label; 1 where they vanish."""
+    return float(np.sqrt(np.mean(dataset.label(label) ** 2))) or 1.0
 
 
 def set_scales(model: Any, recipe: Recipe, train: AtomsDataset) -> References | None:
@@ -158,6 +163,9 @@ def set_scales(model: Any, recipe: Recipe, train: AtomsDataset) -> References | 
                 "set it to none"
             )
         model.energy_scale.scale.fill_(forces_rms(train))
+        for kind, scale in model.direct_scales.items():
+            if kind in train.labels:
+                scale.scale.fill_(label_rms(train, kind))
     return fitted
 
 

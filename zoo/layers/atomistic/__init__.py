@@ -1,22 +1,30 @@
 """What every architecture on atoms shares: features, heads, reference energies."""
 
+from zoo.layers.atomistic._edges import DirectedEdges, directed_edges
 from zoo.layers.atomistic._features import AtomFeatures, AtomGraph
 from zoo.layers.atomistic._heads import (
     HEADS,
     DipoleHead,
     EnergyHead,
+    ForceHead,
     PolarizabilityHead,
+    StressHead,
     new_head,
 )
-from zoo.layers.atomistic._reference import EnergyScale
+from zoo.layers.atomistic._reference import EnergyScale, OutputScale
 
 __all__ = [
     "HEADS",
     "AtomFeatures",
     "AtomGraph",
     "DipoleHead",
+    "DirectedEdges",
     "EnergyHead",
     "EnergyScale",
+    "ForceHead",
+    "OutputScale",
     "PolarizabilityHead",
+    "StressHead",
+    "directed_edges",
     "new_head",
 ]

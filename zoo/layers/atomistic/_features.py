@@ -1,6 +1,7 @@
 """What goes into an architecture on atoms and what comes out, before the heads."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -28,9 +29,11 @@ class AtomGraph:
 class AtomFeatures:
     """Equivariant features of atoms: scalars, polar vectors, symmetric traceless tensors.
 
-    `tensors` are in the orthonormal components of `zoo.functional.cartesian`.
+    `tensors` are in the orthonormal components of `zoo.functional.cartesian`. `state` is what the
+    architecture's own heads need beyond that; nothing else looks at it.
     """
 
     scalars: Float[Tensor, "atoms features"]
     vectors: Float[Tensor, "3 atoms channels"] | None = None
     tensors: Float[Tensor, "5 atoms channels"] | None = None
+    state: Any = None

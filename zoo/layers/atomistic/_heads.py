@@ -1,5 +1,10 @@
 """Heads: from equivariant features of atoms to properties of structures.
 
+Energy heads give a number per atom. "forces" and "stress" are direct heads: what they give is no
+derivative of the energy, so it costs no backward pass and conserves nothing. An architecture can
+bring heads of its own for any kind (`AtomisticModel(own_heads=...)`); those here serve every
+architecture whose features have vectors and tensors.
+
 Dipole and polarizability are built as in PaiNN (Schuett, Unke, Gastegger, arXiv:2102.03150): atomic
 charges and polarizabilities from scalars, anisotropic parts from the vectors and tensors of the
 architecture.
@@ -101,12 +106,59 @@ class PolarizabilityHead(nn.Module):
         if x.tensors is None:
             raise ConfigError("a polarizability head needs an architecture with tensor features")
         out = self.network(x.scalars)
-        isotropic, gates = out[:, 0], out[:, 1:]
-        symmetric = torch.einsum("cnf,nf->cn", x.tensors, gates)
-        zeros = torch.zeros_like(symmetric[:3])
-        components = torch.cat([isotropic[None] * 3**0.5, zeros, symmetric])  # (9, atoms)
-        matrices = to_matrix(components).permute(2, 0, 1)  # (atoms, 3, 3)
+        matrices = _symmetric(out[:, 0], torch.einsum("cnf,nf->cn", x.tensors, out[:, 1:]))
         return scatter_sum(matrices, graph.batch, graph.num_graphs)
+
+
+class ForceHead(nn.Module):
+    """Direct forces: a gated sum of the atom's vectors.
+
+    Args:
+        features: scalars per atom.
+        channels: vector channels.
+    """
+
+    def __init__(self, features: int, channels: int) -> None:
+        super().__init__()
+        self.network = _perceptron(features, channels)
+
+    def forward(self, x: AtomFeatures, graph: AtomGraph) -> Float[Tensor, "atoms 3"]:
+        """Forces before scaling."""
+        if x.vectors is None:
+            raise ConfigError("a direct force head needs an architecture with vector features")
+        return torch.einsum("xnf,nf->nx", x.vectors, self.network(x.scalars))
+
+
+class StressHead(nn.Module):
+    """Direct stress: the mean over atoms of a_i Id + S_i, as in the head of polarizabilities.
+
+    A mean, because the stress of a supercell is that of its cell.
+
+    Args:
+        features: scalars per atom.
+        channels: tensor channels.
+    """
+
+    def __init__(self, features: int, channels: int) -> None:
+        super().__init__()
+        self.network = _perceptron(features, 1 + channels)
+
+    def forward(self, x: AtomFeatures, graph: AtomGraph) -> Float[Tensor, "graphs 3 3"]:
+        """Symmetric stress tensors before scaling."""
+        if x.tensors is None:
+            raise ConfigError("a direct stress head needs an architecture with tensor features")
+        out = self.network(x.scalars)
+        matrices = _symmetric(out[:, 0], torch.einsum("cnf,nf->cn", x.tensors, out[:, 1:]))
+        return scatter_mean(matrices, graph.batch, graph.num_graphs)
+
+
+def _symmetric(
+    isotropic: Float[Tensor, " atoms"], symmetric: Float[Tensor, "5 atoms"]
+) -> Float[Tensor, "atoms 3 3"]:
+    """a Id + S from a and the five orthonormal components of S."""
+    zeros = torch.zeros_like(symmetric[:3])
+    components = torch.cat([isotropic[None] * 3**0.5, zeros, symmetric])  # (9, atoms)
+    return to_matrix(components).permute(2, 0, 1)
 
 
 #: kinds of heads that a model can be built with
@@ -114,6 +166,8 @@ HEADS: Mapping[str, type[nn.Module]] = {
     "energy": EnergyHead,
     "dipole": DipoleHead,
     "polarizability": PolarizabilityHead,
+    "forces": ForceHead,
+    "stress": StressHead,
 }
 
 

@@ -1,4 +1,7 @@
-"""Names of heads: a kind ("energy", "dipole"), or "energy/<name>" for further energy heads."""
+"""Names of heads: a kind ("energy", "dipole"), or "energy/<name>" for further energy heads.
+
+"forces" and "stress" name direct heads; without them both are derivatives of the energy.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,6 +10,8 @@ from zoo.errors import ConfigError, UnknownHeadError, nearest
 from zoo.layers.atomistic._heads import HEADS
 
 KINDS = tuple(HEADS)
+#: kinds whose outputs would otherwise be derivatives of the energy
+DIRECT = ("forces", "stress")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 NEW = "new:"
 

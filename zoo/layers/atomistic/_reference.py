@@ -13,7 +13,33 @@ from zoo.functional import scatter_sum
 ELEMENTS = 119  # rows for atomic numbers 0 to 118
 
 
-class EnergyScale(nn.Module):
+class _Float64(nn.Module):
+    """A module whose buffers keep float64 through `.float()` and `.half()`."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        kept = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
+        module: Any = super()._apply(fn, recurse)
+        for name, before in kept.items():
+            # the device may change, the precision may not
+            setattr(self, name, before.to(device=getattr(self, name).device))
+        return module  # type: ignore[no-any-return]
+
+
+class OutputScale(_Float64):
+    """A factor on what a direct head gives, in the head's own precision."""
+
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+
+    def forward(self, value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The scaled output."""
+        return value * self.scale.to(value.dtype)
+
+
+class EnergyScale(_Float64):
     """E = sum_i (scale e_i + shift + reference[z_i]) + offset, in float64 whatever the model's.
 
     Total energies of molecules are 1e4 times larger than what a model has to resolve; float32
@@ -65,11 +91,3 @@ class EnergyScale(nn.Module):
             if not 0 < number < ELEMENTS:
                 raise ConfigError(f"no element has atomic number {number}; expected 1 to 118")
             self.reference[number] = value
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        kept = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
-        module: Any = super()._apply(fn, recurse)
-        for name, before in kept.items():
-            # the device may change, the precision may not
-            setattr(self, name, before.to(device=getattr(self, name).device))
-        return module  # type: ignore[no-any-return]
