@@ -6,6 +6,15 @@ from zoo.functional.cartesian import (
     matrix_product,
     to_matrix,
 )
+from zoo.functional.harmonics import spherical_harmonics
+from zoo.functional.irreps import (
+    channel_irreps,
+    coefficient_degrees,
+    from_e3nn,
+    order_major_index,
+    order_sizes,
+    to_e3nn,
+)
 from zoo.functional.neighbors import edge_vectors, neighbor_list, neighbor_pairs
 from zoo.functional.pairs import pair_message
 from zoo.functional.radial import (
@@ -16,21 +25,54 @@ from zoo.functional.radial import (
     gaussian_parameters,
 )
 from zoo.functional.scatter import scatter_mean, scatter_sum
+from zoo.functional.sphere import (
+    aliasing,
+    e3nn_grid,
+    fibonacci,
+    from_grid_matrix,
+    gauss_legendre,
+    lebedev,
+    to_grid_matrix,
+)
+from zoo.functional.wigner import (
+    edge_quaternion,
+    quaternion_to_matrix,
+    wigner_blocks,
+    wigner_matrix,
+)
 
 __all__ = [
+    "aliasing",
+    "channel_irreps",
+    "coefficient_degrees",
     "cosine_cutoff",
     "direction_components",
+    "e3nn_grid",
+    "edge_quaternion",
     "edge_vectors",
     "expnorm",
     "expnorm_parameters",
+    "fibonacci",
+    "from_e3nn",
+    "from_grid_matrix",
     "from_matrix",
+    "gauss_legendre",
     "gaussian_basis",
     "gaussian_parameters",
+    "lebedev",
     "matrix_product",
     "neighbor_list",
     "neighbor_pairs",
+    "order_major_index",
+    "order_sizes",
     "pair_message",
+    "quaternion_to_matrix",
     "scatter_mean",
     "scatter_sum",
+    "spherical_harmonics",
+    "to_e3nn",
+    "to_grid_matrix",
     "to_matrix",
+    "wigner_blocks",
+    "wigner_matrix",
 ]

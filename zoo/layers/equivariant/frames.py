@@ -1,0 +1,44 @@
+"""Frames of edges: the Wigner matrices that take features into them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zoo.functional.irreps import check_degrees
+from zoo.functional.wigner import WIGNER_LIMIT, edge_quaternion, wigner_matrix
+
+
+class EdgeFrames(nn.Module):
+    """Wigner matrices of the rotations that take edges to the polar axis y.
+
+    They are the same in every call (no random roll), evaluated in float64, and rounded to the
+    precision of the vectors. `D @ x[source]` takes features into the frames and keeps |m| <= mmax;
+    `D.mT @ y` takes them back.
+
+    Args:
+        lmax: highest degree.
+        mmax: highest order kept in the frame; None for `lmax`.
+
+    Raises:
+        ConfigError: `mmax` beyond `lmax`, or `lmax` beyond the tables.
+    """
+
+    def __init__(self, lmax: int, mmax: int | None = None) -> None:
+        super().__init__()
+        self.mmax = check_degrees(lmax, mmax, limit=WIGNER_LIMIT)
+        self.lmax = lmax
+
+    def extra_repr(self) -> str:
+        """Shown in the module's repr."""
+        return f"lmax={self.lmax}, mmax={self.mmax}"
+
+    def forward(
+        self, vectors: Float[Tensor, "edges 3"]
+    ) -> Float[Tensor, "edges kept coefficients"]:
+        """One matrix per edge, rows order-major, columns degree-major.
+
+        Args:
+            vectors: edges, none of zero length.
+        """
+        with torch.autocast(vectors.device.type, enabled=False):
+            return wigner_matrix(edge_quaternion(vectors), self.lmax, self.mmax)
