@@ -24,6 +24,7 @@ from zoo.functional.radial import (
     gaussian_basis,
     gaussian_parameters,
 )
+from zoo.functional.rotate import EdgeRotation
 from zoo.functional.scatter import scatter_mean, scatter_sum
 from zoo.functional.sphere import (
     aliasing,
@@ -38,10 +39,12 @@ from zoo.functional.wigner import (
     edge_quaternion,
     quaternion_to_matrix,
     wigner_blocks,
+    wigner_entries,
     wigner_matrix,
 )
 
 __all__ = [
+    "EdgeRotation",
     "aliasing",
     "channel_irreps",
     "coefficient_degrees",
@@ -74,5 +77,6 @@ __all__ = [
     "to_grid_matrix",
     "to_matrix",
     "wigner_blocks",
+    "wigner_entries",
     "wigner_matrix",
 ]

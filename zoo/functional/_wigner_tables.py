@@ -13,9 +13,9 @@ whose coefficients are small, from exact integers.
 """
 
 import functools
-import itertools
 import math
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -71,11 +71,6 @@ def polynomial(degree: int, row: int, column: int) -> tuple[float, ...]:
     sign = -1 if (max(row, 0) + max(column, 0)) % 2 else 1
     scale = sign * math.sqrt(ratio) / 2**order
     return tuple(scale * float(c) for c in out)
-
-
-def orders(degree: int, mmax: int) -> list[int]:
-    """The kept orders of a degree as order-major layout has them: 0, 1, -1, 2, -2, ..."""
-    return [0, *itertools.chain(*((m, -m) for m in range(1, min(degree, mmax) + 1)))]
 
 
 def kept_rows(lmax: int, mmax: int) -> list[tuple[int, int]]:
@@ -137,6 +132,41 @@ def entries(lmax: int, mmax: int) -> tuple[Tensor, Tensor, Tensor]:
             table.append(place)
             positions.append(r * (lmax + 1) ** 2 + degree * degree + column + degree)
     return torch.tensor(index).T.contiguous(), torch.stack(table, dim=1), torch.tensor(positions)
+
+
+class Pattern(NamedTuple):
+    """Rows and columns of the nonzero entries, and how they lie when sorted by column."""
+
+    row: Tensor
+    column: Tensor
+    height: Tensor  # entries in the column of each entry
+    below: Tensor  # entries in the columns before its column
+    within: Tensor  # entries of its column before it
+    row_begins: Tensor  # (kept,)
+    column_begins: Tensor  # (coefficients,)
+
+
+@functools.cache
+def pattern(lmax: int, mmax: int) -> Pattern:
+    """The places of the nonzero entries, integers, (entries,) but for the last two."""
+    positions = entries(lmax, mmax)[2]
+    row, column = positions // (lmax + 1) ** 2, positions % (lmax + 1) ** 2
+    lengths, heights = torch.bincount(row), torch.bincount(column)
+    row_begins, column_begins = lengths.cumsum(0) - lengths, heights.cumsum(0) - heights
+    by_column = torch.argsort(column, stable=True)
+    within = torch.empty_like(column)
+    within[by_column] = torch.arange(len(column)) - column_begins[column[by_column]]
+    height, below = heights[column], column_begins[column]
+    return Pattern(row, column, height, below, within, row_begins, column_begins)
+
+
+@functools.cache
+def degree_blocks(lmax: int, mmax: int) -> tuple[Tensor, list[tuple[int, int]]]:
+    """The order that puts the entries degree by degree, and (rows, 2l + 1) of each degree."""
+    rows = kept_rows(lmax, mmax)
+    of_row = torch.tensor([degree for degree, _ in rows])
+    order = torch.argsort(of_row[pattern(lmax, mmax).row], stable=True)
+    return order, [(2 * min(n, mmax) + 1, 2 * n + 1) for n in range(lmax + 1)]
 
 
 @functools.cache

@@ -29,6 +29,8 @@ from zoo.functional.irreps import check_degrees, order_major_index
 
 #: highest degree for which Wigner matrices are tested
 WIGNER_LIMIT = 24
+#: edges whose entries are evaluated together
+CHUNK = 512
 #: cosines of the ring in which the frame goes from the chart about -y to the chart about +y
 RING = (-0.95, -0.75)
 #: cosine and sine of the roll between the charts, phi = 0.4
@@ -122,7 +124,31 @@ def wigner_matrix(
     Raises:
         ConfigError: `lmax` beyond `WIGNER_LIMIT`, or `mmax` beyond `lmax`.
     """
-    return _wigner(q, lmax, check_degrees(lmax, mmax, limit=WIGNER_LIMIT))
+    mmax = check_degrees(lmax, mmax, limit=WIGNER_LIMIT)
+    return dense_matrix(wigner_entries(q, lmax, mmax), lmax, mmax)
+
+
+def wigner_entries(
+    q: Float[Tensor, "edges 4"], lmax: int, mmax: int | None = None
+) -> Float[Tensor, "edges entries"]:
+    """The entries of `wigner_matrix` within its diagonal blocks, row after row.
+
+    Args:
+        q: quaternions (w, x, y, z), not zero.
+        lmax: highest degree.
+        mmax: highest order of the rows; None for `lmax`.
+    """
+    return _entries(q, lmax, check_degrees(lmax, mmax, limit=WIGNER_LIMIT))
+
+
+def dense_matrix(
+    entries: Float[Tensor, "edges entries"], lmax: int, mmax: int
+) -> Float[Tensor, "edges kept coefficients"]:
+    """Entries of Wigner matrices at their places among zeros."""
+    place = tables.entries(lmax, mmax)[2].to(entries.device)
+    kept, coefficients = len(tables.kept_rows(lmax, mmax)), (lmax + 1) ** 2
+    flat = entries.new_zeros(len(entries), kept * coefficients).index_copy(1, place, entries)
+    return flat.view(len(entries), kept, coefficients)
 
 
 def wigner_blocks(q: Float[Tensor, "edges 4"], lmax: int) -> list[Float[Tensor, "edges m m"]]:
@@ -139,7 +165,7 @@ def wigner_blocks(q: Float[Tensor, "edges 4"], lmax: int) -> list[Float[Tensor, 
     return [square[:, block, block] for block in blocks]
 
 
-class _Wigner(Function):
+class _Entries(Function):
     """The derivative of D is D G_a, G_a the generators of rotations applied before D.
 
     With dq = q (0, omega) / 2, dD = sum_a omega_a D G_a. Backward is written in differentiable
@@ -148,28 +174,30 @@ class _Wigner(Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, lmax: int, mmax: int) -> Any:
-        out = _evaluate(q.double(), lmax, mmax).to(q.dtype)
+        out = _evaluate(q, lmax, mmax)
         ctx.save_for_backward(q, out)
         ctx.degrees = lmax, mmax
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        q, matrix = ctx.saved_tensors
-        lmax, mmax = ctx.degrees
-        rows = torch.tensor([degree for degree, _ in tables.kept_rows(lmax, mmax)])
+        q, entries = ctx.saved_tensors
+        order, sizes = tables.degree_blocks(*ctx.degrees)
+        order = order.to(q.device)
+        lengths = [rows * width for rows, width in sizes]
+        of_matrix = entries.index_select(1, order).split(lengths, dim=1)
+        of_grad = grad.index_select(1, order).split(lengths, dim=1)
         torque = q.new_zeros(len(q), 3)
-        for degree in range(1, lmax + 1):
-            kept = (rows == degree).nonzero().flatten().to(q.device)
-            columns = slice(degree * degree, (degree + 1) ** 2)
-            block = matrix[:, kept, columns]  # (edges, rows, 2l+1)
-            turned = torch.einsum("eri,aij->eraj", block, tables.generators(degree).to(q))
-            torque = torque + torch.einsum("erj,eraj->ea", grad[:, kept, columns], turned)
+        for degree, (rows, width) in enumerate(sizes[1:], start=1):
+            turned = tables.generators(degree).to(q).transpose(0, 1).reshape(width, 3 * width)
+            moved = of_matrix[degree].view(-1, rows, width) @ turned  # (edges, rows, 3 width)
+            g = of_grad[degree].view(-1, rows, 1, width)
+            torque = torque + (moved.unflatten(2, (3, width)) * g).sum((1, 3))
         norm = q.square().sum(-1, keepdim=True)
         return 2 * _times_vector(q, torque) / norm, None, None
 
 
-_wigner: Callable[[Tensor, int, int], Tensor] = _Wigner.apply
+_entries: Callable[[Tensor, int, int], Tensor] = _Entries.apply
 
 
 def _times_vector(q: Tensor, v: Tensor) -> Tensor:
@@ -181,7 +209,7 @@ def _times_vector(q: Tensor, v: Tensor) -> Tensor:
 
 def _evaluate(q: Tensor, lmax: int, mmax: int) -> Tensor:
     index, table, positions = (t.to(q.device) for t in tables.entries(lmax, mmax))
-    w, x, y, z = _unit(q).unbind(-1)
+    w, x, y, z = _unit(q.double()).unbind(-1)
     a = _powers(torch.complex(w, y), lmax + mmax)
     b = _powers(torch.complex(x, z), lmax + mmax)
     first = torch.arange(mmax + 1, device=q.device)[:, None]
@@ -190,11 +218,13 @@ def _evaluate(q: Tensor, lmax: int, mmax: int) -> Tensor:
     phases = a[(second + first + middle).flatten()] * b[(second - first + middle).flatten()]
     parts = torch.cat([phases.real, phases.imag])  # (2 pairs, edges)
     c = _chebyshev((w * w + y * y) - (x * x + z * z), lmax)
-    values = parts[index[0]] * (table[0] @ c)
-    values.addcmul_(parts[index[1]], table[1] @ c)
-    rows = len(tables.kept_rows(lmax, mmax))
-    out = q.new_zeros(rows * (lmax + 1) ** 2, len(q)).index_copy_(0, positions, values)
-    return out.T.reshape(len(q), rows, (lmax + 1) ** 2)
+    out = q.new_empty(len(q), len(positions))
+    for start in range(0, len(q), CHUNK):  # what passes through memory stays in the cache
+        part = slice(start, start + CHUNK)
+        values = parts[index[0], part] * (table[0] @ c[:, part])  # (entries, edges)
+        values.addcmul_(parts[index[1], part], table[1] @ c[:, part])
+        out[part] = values.T
+    return out
 
 
 def _powers(a: Tensor, highest: int) -> Tensor:

@@ -1,11 +1,12 @@
 """Frames of edges: the Wigner matrices that take features into them."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from zoo.functional.irreps import check_degrees
-from zoo.functional.wigner import WIGNER_LIMIT, edge_quaternion, wigner_matrix
+from zoo.functional.rotate import EdgeRotation
+from zoo.functional.wigner import WIGNER_LIMIT, edge_quaternion, wigner_entries, wigner_matrix
 
 
 class EdgeFrames(nn.Module):
@@ -42,3 +43,23 @@ class EdgeFrames(nn.Module):
         """
         with torch.autocast(vectors.device.type, enabled=False):
             return wigner_matrix(edge_quaternion(vectors), self.lmax, self.mmax)
+
+    def rotation(
+        self,
+        vectors: Float[Tensor, "edges 3"],
+        edge_index: Int[Tensor, "2 edges"],
+        num_nodes: int,
+    ) -> EdgeRotation:
+        """The same rotations, ready to gather features from nodes and to sum them onto nodes.
+
+        Many times faster than the products with `forward`'s matrices, on the CPU, and the
+        features of the nodes are never copied per edge.
+
+        Args:
+            vectors: edges, none of zero length.
+            edge_index: the two ends of each edge.
+            num_nodes: number of nodes.
+        """
+        with torch.autocast(vectors.device.type, enabled=False):
+            entries = wigner_entries(edge_quaternion(vectors), self.lmax, self.mmax)
+        return EdgeRotation(entries, edge_index, num_nodes, self.lmax, self.mmax)
