@@ -18,11 +18,13 @@ from zoo.functional.irreps import (
 from zoo.functional.neighbors import edge_vectors, neighbor_list, neighbor_pairs
 from zoo.functional.pairs import pair_message
 from zoo.functional.radial import (
+    bessel_basis,
     cosine_cutoff,
     expnorm,
     expnorm_parameters,
     gaussian_basis,
     gaussian_parameters,
+    polynomial_envelope,
 )
 from zoo.functional.rotate import EdgeRotation
 from zoo.functional.scatter import scatter_mean, scatter_sum
@@ -46,6 +48,7 @@ from zoo.functional.wigner import (
 __all__ = [
     "EdgeRotation",
     "aliasing",
+    "bessel_basis",
     "channel_irreps",
     "coefficient_degrees",
     "cosine_cutoff",
@@ -69,6 +72,7 @@ __all__ = [
     "order_major_index",
     "order_sizes",
     "pair_message",
+    "polynomial_envelope",
     "quaternion_to_matrix",
     "scatter_mean",
     "scatter_sum",

@@ -1,10 +1,19 @@
 """Radial bases as modules. Centres and widths are part of the weights."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.functional import expnorm, expnorm_parameters, gaussian_basis, gaussian_parameters
+from zoo.functional import (
+    bessel_basis,
+    expnorm,
+    expnorm_parameters,
+    gaussian_basis,
+    gaussian_parameters,
+    polynomial_envelope,
+)
 
 
 def _hold(module: nn.Module, values: dict[str, Tensor], *, trainable: bool) -> None:
@@ -41,22 +50,68 @@ class ExpNormBasis(nn.Module):
 
 
 class GaussianBasis(nn.Module):
-    """Evenly spaced Gaussians from 0 to the cutoff, as wide as they are apart; no envelope.
+    """Evenly spaced Gaussians from 0 to the cutoff; no envelope.
 
     Args:
         cutoff: (Å).
         size: number of functions.
+        width: standard deviation in units of the spacing.
         trainable: whether centres and width are parameters.
     """
 
     centres: Tensor
     coefficient: Tensor
 
-    def __init__(self, cutoff: float, size: int, *, trainable: bool = False) -> None:
+    def __init__(
+        self, cutoff: float, size: int, *, width: float = 1.0, trainable: bool = False
+    ) -> None:
         super().__init__()
-        centres, coefficient = gaussian_parameters(cutoff, size)
+        centres, coefficient = gaussian_parameters(cutoff, size, width)
         _hold(self, {"centres": centres, "coefficient": coefficient}, trainable=trainable)
 
     def forward(self, r: Float[Tensor, " edges"]) -> Float[Tensor, "edges basis"]:
         """Values at distances `r` (Å)."""
         return gaussian_basis(r, self.centres, self.coefficient)
+
+
+class BesselBasis(nn.Module):
+    """The spherical Bessel functions of degree zero (DimeNet, arXiv:2003.03123); no envelope.
+
+    Args:
+        cutoff: (Å).
+        size: number of functions.
+        trainable: whether frequencies are parameters.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, cutoff: float, size: int, *, trainable: bool = False) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        frequencies = math.pi * torch.arange(1, size + 1, dtype=torch.float64)
+        _hold(self, {"frequencies": frequencies}, trainable=trainable)
+
+    def forward(self, r: Float[Tensor, " edges"]) -> Float[Tensor, "edges basis"]:
+        """Values at distances `r` (Å)."""
+        return bessel_basis(r, self.cutoff, self.frequencies)
+
+
+class PolynomialEnvelope(nn.Module):
+    """The polynomial envelope, twice differentiable at the cutoff.
+
+    Args:
+        cutoff: (Å).
+        power: the first `power` - 1 derivatives vanish at r = 0.
+    """
+
+    def __init__(self, cutoff: float, power: int = 5) -> None:
+        super().__init__()
+        self.cutoff, self.power = cutoff, power
+
+    def extra_repr(self) -> str:
+        """Shown in the module's repr."""
+        return f"cutoff={self.cutoff}, power={self.power}"
+
+    def forward(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Values at distances `r` (Å)."""
+        return polynomial_envelope(r, self.cutoff, self.power)
