@@ -1,0 +1,133 @@
+"""SO(2)-equivariant linear maps in the frames of edges, and the convolution made of them."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zoo.errors import ConfigError
+from zoo.functional.irreps import check_degrees
+from zoo.functional.so2 import OrderSizes, order_linear
+
+
+class SO2Linear(nn.Module):
+    """A linear map of order-major features that commutes with rotations about the edge.
+
+    out_0 = W_0 x_0, out_+m = W^r x_+m - W^i x_-m, out_-m = W^i x_+m + W^r x_-m, over all degrees
+    and channels of an order (eSCN, arXiv:2302.03655). Weights lie as in `zoo.functional.so2`:
+    `weight[0]` is (extra_scalars + n_0 out_channels, n_0 in_channels), `weight[m]` is
+    (2 n_m out_channels, n_m in_channels). They start uniform in +-1 / sqrt(inputs), those of
+    m > 0 smaller by sqrt(2), which gives every Clebsch-Gordan path the same variance.
+
+    Args:
+        lmax: highest degree.
+        mmax: highest order.
+        in_channels: channels.
+        out_channels: channels.
+        extra_scalars: invariants to compute besides, from m = 0.
+        bias: whether the m = 0 outputs and the extra scalars have one.
+        parity: leaves W^i out, so that reflections commute too and a feature of degree l keeps
+            the parity (-1)^l.
+
+    Raises:
+        ConfigError: `mmax` beyond `lmax`.
+    """
+
+    def __init__(
+        self,
+        lmax: int,
+        mmax: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        extra_scalars: int = 0,
+        bias: bool = True,
+        parity: bool = False,
+    ) -> None:
+        super().__init__()
+        check_degrees(lmax, mmax)
+        self.sizes = OrderSizes(lmax, mmax, in_channels, out_channels, extra_scalars)
+        rows = [extra_scalars + (lmax + 1) * out_channels]
+        rows += [
+            (1 if parity else 2) * self.sizes.degrees(m) * out_channels for m in range(1, mmax + 1)
+        ]
+        self.weight = nn.ParameterList(
+            torch.empty(height, self.sizes.degrees(m) * in_channels)
+            for m, height in enumerate(rows)
+        )
+        self.bias = nn.Parameter(torch.empty(rows[0])) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new weights; biases are zero."""
+        for m, weight in enumerate(self.weight):
+            bound = weight.shape[1] ** -0.5 * (math.sqrt(0.5) if m else 1.0)
+            nn.init.uniform_(weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @property
+    def radial_width(self) -> int:
+        """Weights per edge that `forward` takes: one per order m >= 0, degree and channel."""
+        orders = range(self.sizes.mmax + 1)
+        return sum(self.sizes.degrees(m) for m in orders) * self.sizes.inputs
+
+    def extra_repr(self) -> str:
+        """Shown in the module's repr."""
+        return ", ".join(f"{key}={value}" for key, value in vars(self.sizes).items())
+
+    def forward(
+        self,
+        x: Float[Tensor, "edges kept in_channels"],
+        weights: Float[Tensor, "edges radial"] | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """The mapped features.
+
+        Args:
+            x: order-major features.
+            weights: multiply the features first, the same for +m and -m; m = 0, 1, ..., within an
+                order degree by degree.
+
+        Returns:
+            Order-major features (edges, kept, out_channels); with extra scalars, a pair of them
+            and the scalars (edges, extra_scalars).
+
+        Raises:
+            ConfigError: features or weights of another size.
+        """
+        if x.shape[1:] != (self.sizes.kept, self.sizes.inputs):
+            raise ConfigError(
+                f"features of shape {tuple(x.shape)}, expected (edges, {self.sizes.kept}, "
+                f"{self.sizes.inputs}) for lmax={self.sizes.lmax}, mmax={self.sizes.mmax}"
+            )
+        if weights is not None:
+            x = scale_orders(x, weights, self.sizes)
+        extra, out = order_linear(x, list(self.weight), self.bias, self.sizes)
+        return (out, extra) if self.sizes.extra else out
+
+
+def scale_orders(
+    x: Float[Tensor, "edges kept channels"],
+    weights: Float[Tensor, "edges radial"],
+    sizes: OrderSizes,
+) -> Float[Tensor, "edges kept channels"]:
+    """Order-major features times weights shared by +m and -m.
+
+    Args:
+        x: order-major features.
+        weights: per edge, for m = 0, 1, ..., degree by degree, the channels of each.
+        sizes: of the features, `inputs` channels.
+
+    Raises:
+        ConfigError: another number of weights.
+    """
+    counts = [sizes.degrees(m) for m in range(sizes.mmax + 1)]
+    if weights.shape[1] != sum(counts) * sizes.inputs:
+        raise ConfigError(
+            f"{weights.shape[1]} weights per edge, expected {sum(counts) * sizes.inputs}: "
+            f"{sum(counts)} degrees of orders m >= 0 times {sizes.inputs} channels"
+        )
+    blocks = weights.view(len(weights), -1, sizes.inputs).split(counts, dim=1)
+    both = [blocks[0], *(b for block in blocks[1:] for b in (block, block))]
+    return x * torch.cat(both, dim=1)
