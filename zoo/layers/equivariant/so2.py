@@ -1,6 +1,7 @@
 """SO(2)-equivariant linear maps in the frames of edges, and the convolution made of them."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -8,7 +9,9 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError
 from zoo.functional.irreps import check_degrees
+from zoo.functional.rotate import EdgeRotation
 from zoo.functional.so2 import OrderSizes, order_linear
+from zoo.functional.so2_paths import Path, paths_from_so2, so2_from_paths
 
 
 class SO2Linear(nn.Module):
@@ -131,3 +134,78 @@ def scale_orders(
     blocks = weights.view(len(weights), -1, sizes.inputs).split(counts, dim=1)
     both = [blocks[0], *(b for block in blocks[1:] for b in (block, block))]
     return x * torch.cat(both, dim=1)
+
+
+class SO2Convolution(nn.Module):
+    """The eSCN convolution: into the frame of each edge, `SO2Linear`, back, sum at the target.
+
+    With mmax = lmax this is the convolution with spherical harmonics,
+
+        z_i = sum_j sum_{l1, l2, l3} w_{l1 l2 l3} C^{l1 l2 l3} x_j Y_l2(r_ij),
+
+    in O(L^3) instead of O(L^6) operations per edge, and `paths` and `set_paths` go from its
+    weights to w and back exactly. Smaller mmax drop the high orders in the frame.
+
+    Args:
+        lmax: highest degree.
+        mmax: highest order in the frames; None for `lmax`.
+        in_channels: channels of the features.
+        out_channels: channels of the result.
+        parity: only paths with even l1 + l2 + l3: equivariant under O(3), with features of
+            degree l of parity (-1)^l. Otherwise under SO(3).
+
+    Raises:
+        ConfigError: `mmax` beyond `lmax`.
+    """
+
+    def __init__(
+        self,
+        lmax: int,
+        mmax: int | None = None,
+        *,
+        in_channels: int,
+        out_channels: int,
+        parity: bool = False,
+    ) -> None:
+        super().__init__()
+        self.parity = parity
+        mmax = check_degrees(lmax, mmax)
+        self.linear = SO2Linear(lmax, mmax, in_channels, out_channels, bias=False, parity=parity)
+
+    def forward(
+        self,
+        x: Float[Tensor, "nodes coefficients in_channels"],
+        rotation: EdgeRotation,
+        weights: Float[Tensor, "edges radial"] | None = None,
+    ) -> Float[Tensor, "nodes coefficients out_channels"]:
+        """Messages summed over the edges of each target.
+
+        Args:
+            x: features of the nodes, degree-major.
+            rotation: of the edges, from `EdgeFrames.rotation` with the same lmax and mmax.
+            weights: per edge, see `SO2Linear`.
+        """
+        return rotation.scatter(self.linear(rotation.gather(x, 0), weights), 1)
+
+    def paths(self) -> dict[Path, Tensor]:
+        """The weight (in_channels, out_channels) of each path (l1, l2, l3).
+
+        Raises:
+            ConfigError: mmax < lmax.
+        """
+        weights = [weight.detach() for weight in self.linear.weight]
+        return paths_from_so2(weights, self.linear.sizes, parity=self.parity)
+
+    def set_paths(self, paths: Mapping[Path, Tensor]) -> None:
+        """Takes the weights of paths over; orders beyond mmax are dropped.
+
+        Args:
+            paths: (in_channels, out_channels) for each path of `convolution_paths`.
+
+        Raises:
+            ConfigError: paths that are missing or don't exist.
+        """
+        found = so2_from_paths(paths, self.linear.sizes, parity=self.parity)
+        with torch.no_grad():
+            for weight, value in zip(self.linear.weight, found, strict=True):
+                weight.copy_(value)
