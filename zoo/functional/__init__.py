@@ -6,6 +6,8 @@ from zoo.functional.cartesian import (
     matrix_product,
     to_matrix,
 )
+from zoo.functional.clebsch_gordan import clebsch_gordan, wigner_3j
+from zoo.functional.gaunt import from_fourier, gaunt, gaunt_coefficient, to_fourier
 from zoo.functional.harmonics import spherical_harmonics
 from zoo.functional.irreps import (
     channel_irreps,
@@ -15,6 +17,7 @@ from zoo.functional.irreps import (
     order_sizes,
     to_e3nn,
 )
+from zoo.functional.matrix_tensor import matrix_blocks
 from zoo.functional.neighbors import edge_vectors, neighbor_list, neighbor_pairs
 from zoo.functional.pairs import pair_message
 from zoo.functional.radial import (
@@ -37,6 +40,7 @@ from zoo.functional.sphere import (
     lebedev,
     to_grid_matrix,
 )
+from zoo.functional.vector_gaunt import vector_harmonics
 from zoo.functional.wigner import (
     edge_quaternion,
     quaternion_to_matrix,
@@ -50,6 +54,7 @@ __all__ = [
     "aliasing",
     "bessel_basis",
     "channel_irreps",
+    "clebsch_gordan",
     "coefficient_degrees",
     "cosine_cutoff",
     "direction_components",
@@ -60,12 +65,16 @@ __all__ = [
     "expnorm_parameters",
     "fibonacci",
     "from_e3nn",
+    "from_fourier",
     "from_grid_matrix",
     "from_matrix",
+    "gaunt",
+    "gaunt_coefficient",
     "gauss_legendre",
     "gaussian_basis",
     "gaussian_parameters",
     "lebedev",
+    "matrix_blocks",
     "matrix_product",
     "neighbor_list",
     "neighbor_pairs",
@@ -78,8 +87,11 @@ __all__ = [
     "scatter_sum",
     "spherical_harmonics",
     "to_e3nn",
+    "to_fourier",
     "to_grid_matrix",
     "to_matrix",
+    "vector_harmonics",
+    "wigner_3j",
     "wigner_blocks",
     "wigner_entries",
     "wigner_matrix",
