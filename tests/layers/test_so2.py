@@ -16,6 +16,7 @@ from zoo.functional import (
     wigner_matrix,
 )
 from zoo.functional.clebsch_gordan import clebsch_gordan
+from zoo.functional.order_scale import scale_orders
 from zoo.functional.so2 import OrderSizes, order_linear
 from zoo.functional.so2_paths import (
     convolution_paths,
@@ -102,6 +103,27 @@ def test_radial_weights_multiply_the_input():
         layer(x, weights[:, :17])
 
 
+def test_features_are_joined_along_the_channels():
+    layer = SO2Linear(L, 2, 5, H, bias=False).double()
+    parts = tuple(torch.randn(4, layer.sizes.kept, c, dtype=torch.float64) for c in (2, 3))
+    weights = torch.randn(4, layer.radial_width, dtype=torch.float64)
+    joined = torch.cat(parts, dim=2)
+    assert torch.allclose(layer(parts), layer(joined))
+    assert torch.allclose(layer(parts, weights), layer(joined, weights))
+
+
+def test_derivatives_of_the_weighting():
+    sizes = OrderSizes(2, 1, 3, 1)
+    parts = [torch.randn(2, 7, c, dtype=torch.float64, requires_grad=True) for c in (1, 2)]
+    weights = torch.randn(2, 5 * 3, dtype=torch.float64, requires_grad=True)
+
+    def call(weights, *parts):
+        return scale_orders(parts, weights, sizes)
+
+    assert torch.autograd.gradcheck(call, (weights, *parts))
+    assert torch.autograd.gradgradcheck(call, (weights, *parts))
+
+
 def test_rotations_about_the_edge_commute():
     """Turning +m and -m by m phi before or after the map is the same."""
     layer = SO2Linear(L, L, C, H, extra_scalars=2).double()
@@ -119,7 +141,9 @@ def test_initial_variance_is_that_of_paths_of_equal_variance():
     torch.manual_seed(0)
     layer = SO2Linear(4, 4, 64, 64)
     first, second = layer.weight[0], layer.weight[1]
-    ratio = float((first.var() * first.shape[1]) / (second.var() * second.shape[1]))
+    ratio = float(
+        (first.detach().var() * first.shape[1]) / (second.detach().var() * second.shape[1])
+    )
     assert ratio == pytest.approx(2.0, rel=0.05)
     assert layer.bias is not None and not layer.bias.any()
 
@@ -127,7 +151,7 @@ def test_initial_variance_is_that_of_paths_of_equal_variance():
 def test_refusals():
     with pytest.raises(ConfigError, match="mmax=3 exceeds lmax=2"):
         SO2Linear(2, 3, 1, 1)
-    with pytest.raises(ConfigError, match=r"\(5, 9, 1\), expected \(edges, 7, 1\)"):
+    with pytest.raises(ConfigError, match="of 9 rows and 1 channels, expected 7 and 1"):
         SO2Linear(2, 1, 1, 1)(torch.zeros(5, 9, 1))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError
 from zoo.functional.irreps import check_degrees
+from zoo.functional.order_scale import scale_orders
 from zoo.functional.rotate import EdgeRotation
 from zoo.functional.so2 import OrderSizes, order_linear
 from zoo.functional.so2_paths import Path, paths_from_so2, so2_from_paths
@@ -82,13 +83,14 @@ class SO2Linear(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "edges kept in_channels"],
+        x: Tensor | tuple[Tensor, ...],
         weights: Float[Tensor, "edges radial"] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The mapped features.
 
         Args:
-            x: order-major features.
+            x: order-major features (edges, kept, in_channels), or several of them, such as those
+                of source and target, to be joined along the channels.
             weights: multiply the features first, the same for +m and -m; m = 0, 1, ..., within an
                 order degree by degree.
 
@@ -99,41 +101,24 @@ class SO2Linear(nn.Module):
         Raises:
             ConfigError: features or weights of another size.
         """
-        if x.shape[1:] != (self.sizes.kept, self.sizes.inputs):
-            raise ConfigError(
-                f"features of shape {tuple(x.shape)}, expected (edges, {self.sizes.kept}, "
-                f"{self.sizes.inputs}) for lmax={self.sizes.lmax}, mmax={self.sizes.mmax}"
-            )
+        features = x if isinstance(x, tuple) else (x,)
+        self._check(features)
         if weights is not None:
-            x = scale_orders(x, weights, self.sizes)
-        extra, out = order_linear(x, list(self.weight), self.bias, self.sizes)
+            joined = scale_orders(features, weights, self.sizes)
+        else:
+            joined = features[0] if len(features) == 1 else torch.cat(features, dim=2)
+        extra, out = order_linear(joined, list(self.weight), self.bias, self.sizes)
         return (out, extra) if self.sizes.extra else out
 
-
-def scale_orders(
-    x: Float[Tensor, "edges kept channels"],
-    weights: Float[Tensor, "edges radial"],
-    sizes: OrderSizes,
-) -> Float[Tensor, "edges kept channels"]:
-    """Order-major features times weights shared by +m and -m.
-
-    Args:
-        x: order-major features.
-        weights: per edge, for m = 0, 1, ..., degree by degree, the channels of each.
-        sizes: of the features, `inputs` channels.
-
-    Raises:
-        ConfigError: another number of weights.
-    """
-    counts = [sizes.degrees(m) for m in range(sizes.mmax + 1)]
-    if weights.shape[1] != sum(counts) * sizes.inputs:
-        raise ConfigError(
-            f"{weights.shape[1]} weights per edge, expected {sum(counts) * sizes.inputs}: "
-            f"{sum(counts)} degrees of orders m >= 0 times {sizes.inputs} channels"
-        )
-    blocks = weights.view(len(weights), -1, sizes.inputs).split(counts, dim=1)
-    both = [blocks[0], *(b for block in blocks[1:] for b in (block, block))]
-    return x * torch.cat(both, dim=1)
+    def _check(self, features: tuple[Tensor, ...]) -> None:
+        rows = {x.shape[1] for x in features}
+        channels = [x.shape[2] for x in features]
+        if rows != {self.sizes.kept} or sum(channels) != self.sizes.inputs:
+            raise ConfigError(
+                f"features of {' and '.join(map(str, sorted(rows)))} rows and "
+                f"{' + '.join(map(str, channels))} channels, expected {self.sizes.kept} and "
+                f"{self.sizes.inputs} for lmax={self.sizes.lmax}, mmax={self.sizes.mmax}"
+            )
 
 
 class SO2Convolution(nn.Module):
