@@ -13,6 +13,7 @@ from zoo.layers.equivariant.edge_features import (
     ElementTables,
     RadialNetwork,
     element_tables,
+    table_weights,
 )
 from zoo.layers.equivariant.feature_activation import (
     ActivationKind,
@@ -61,4 +62,5 @@ __all__ = [
     "radial_width",
     "reachable",
     "smooth_leaky_relu",
+    "table_weights",
 ]
