@@ -34,6 +34,22 @@ def test_same_as_dense_products(end, dtype):
     assert rotation.scatter(y, end)[-1].abs().max() == 0
 
 
+def test_dense_products_of_other_devices(monkeypatch):
+    """The way that other devices take, on this one."""
+    vectors, index, x = case()
+    vectors.requires_grad_()
+    frames = EdgeFrames(L, M)
+    found = []
+    for fused in (True, False):
+        monkeypatch.setattr("zoo.functional.rotate._is_fused", lambda x, fused=fused: fused)
+        rotation = frames.rotation(vectors, index, N)
+        out = rotation.scatter(rotation.gather(x, 1).square(), 0)
+        (slope,) = torch.autograd.grad(out.square().sum(), vectors)
+        found.append((out, slope))
+    for ours, expected in zip(*found, strict=True):
+        assert torch.allclose(ours, expected, atol=1e-11)
+
+
 def test_derivatives_of_every_kind():
     vectors, index, x = case(edges=4)
     x = x[:, :4, :2].contiguous().requires_grad_()

@@ -75,7 +75,7 @@ class EdgeRotation:
             Order-major features of the edges.
         """
         self._check(x.shape[:2], (self.num_nodes, (self.lmax + 1) ** 2))
-        if x.device.type == "cpu":
+        if _is_fused(x):
             return _into(x, self.entries.to(x.dtype), self._ends[end])
         return self.matrix.to(x.dtype) @ x[self.edge_index[end]]
 
@@ -92,7 +92,7 @@ class EdgeRotation:
             Degree-major features of the nodes.
         """
         self._check(y.shape[:2], (len(self.entries), self._ends[end].kept))
-        if y.device.type == "cpu":
+        if _is_fused(y):
             return _onto(y, self.entries.to(y.dtype), self._ends[end])
         back = self.matrix.to(y.dtype).mT @ y
         return back.new_zeros(self.num_nodes, *back.shape[1:]).index_add(
@@ -118,6 +118,11 @@ class EdgeRotation:
             )
 
 
+def _is_fused(x: Tensor) -> bool:
+    """Where the sparse product is the faster one."""
+    return x.device.type == "cpu"
+
+
 class _End:
     """One end of the edges: where entries, rows and nodes meet, as indices of `embedding_bag`."""
 
@@ -140,6 +145,12 @@ class _End:
         return index.flatten(), begins.flatten()
 
     @functools.cached_property
+    def bags(self) -> Tensor:
+        """The row of each entry among those of all edges."""
+        edges = torch.arange(len(self.node), dtype=self.dtype) * self.kept
+        return (edges[:, None] + self.pattern.row.to(self.dtype)).flatten()
+
+    @functools.cached_property
     def onto(self) -> tuple[Tensor, Tensor, Tensor]:
         """Entries sorted by node and column: their places, their rows, where each sum begins."""
         p, node = self.pattern, self.node
@@ -151,8 +162,7 @@ class _End:
         # the nodes before, then the columns before, then the edges before, then the entry itself
         place = (first[node] * self.size)[:, None] + p.within
         place.addcmul_(count[node][:, None], p.below).addcmul_(rank[:, None], p.height)
-        rows = torch.arange(len(node))[:, None] * self.kept + p.row
-        row = _put(rows.to(self.dtype), place)
+        row = _put(self.bags, place)
         begins = first[:, None] * self.size + count[:, None] * p.column_begins
         return place, row, begins.flatten().to(self.dtype)
 
@@ -218,12 +228,12 @@ class _Match(Function):
     def forward(ctx: Any, y: Tensor, x: Tensor, end: _End) -> Any:
         ctx.save_for_backward(y, x)
         ctx.end = end
+        # what autograd calls for the weights of `embedding_bag`; through it, the sums would be made
         index, begins = end.into
-        flat = x.detach().reshape(-1, x.shape[2])
-        with torch.enable_grad():  # the derivative of a sum of rows with respect to its weights
-            weights = flat.new_zeros(len(index), requires_grad=True)
-            sums = _bags(index, flat, begins, weights)
-            (out,) = torch.autograd.grad(sums, weights, y.detach().reshape(sums.shape))
+        rows, table = y.detach().reshape(-1, y.shape[2]), x.detach().reshape(-1, x.shape[2])
+        out = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            rows, table, index, begins, end.bags, 0
+        )
         return out.view(len(y), end.size)
 
     @staticmethod
