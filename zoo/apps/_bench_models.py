@@ -1,0 +1,103 @@
+"""Training steps of architectures and of their authors' implementations on the same weights."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch_geometric.data import Data
+
+import zoo
+from zoo import registry
+from zoo.apps import _peers, _peers_fairchem
+
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Match:
+    """An architecture against its authors' implementation.
+
+    Attributes:
+        package: the module that has to be importable.
+        make: the steps of both sides, "ours" and "peer", from the folder of peers and a batch.
+        target: the ratio that is aimed at.
+    """
+
+    package: str
+    make: Callable[[Path | None, Data], dict[str, Step]]
+    target: str
+
+
+def training_step(model: nn.Module, batch: Data, energy: bool = True) -> Step:
+    """Energy, forces and the gradient of a loss with respect to the parameters."""
+
+    def step() -> None:
+        out = model(batch)
+        loss = out["forces"].square().sum()
+        (loss + out["energy"].sum() if energy else loss).backward()
+        model.zero_grad()
+
+    return step
+
+
+def _tensornet(folder: Path | None, batch: Data) -> dict[str, Step]:
+    theirs = _peers.torchmd_net(folder).train()
+    state = {k: v for k, v in theirs.state_dict().items() if "distance.box" not in k}
+    ours = zoo.convert("tensornet", state, _peers.TORCHMD, source="torchmd-net").train()
+
+    def step() -> None:
+        positions = batch.pos.clone().requires_grad_(True)
+        energy, forces = theirs(batch.atomic_numbers, positions, batch.batch)
+        (energy.sum() + forces.square().sum()).backward()
+        theirs.zero_grad()
+
+    return {"ours": training_step(ours, batch), "peer": step}
+
+
+#: the sizes at which eSCN is compared, fairchem's words
+ESCN: Mapping[str, Any] = {
+    "num_layers": 4,
+    "sphere_channels": 64,
+    "hidden_channels": 128,
+    "edge_channels": 64,
+    "lmax_list": [6],
+    "mmax_list": [2],
+    "cutoff": 6.0,
+    "basis_width_scalar": 2.0,
+    "max_neighbors": None,
+}
+
+
+def _escn(folder: Path | None, batch: Data) -> dict[str, Step]:
+    theirs = _peers_fairchem.escn(folder, ESCN).train()
+    ours = zoo.convert("escn", theirs.state_dict(), ESCN, source="fairchem").train()
+
+    def step() -> None:
+        out = theirs(_peers_fairchem.inputs(batch))
+        (out["energy"].sum() + out["forces"].square().sum()).backward()
+        theirs.zero_grad()
+
+    return {"ours": training_step(ours, batch), "peer": step}
+
+
+#: architectures whose authors' implementation can be run beside ours
+MATCHES: Mapping[str, Match] = {
+    "tensornet": Match("torchmdnet", _tensornet, ">= 1.5"),
+    "escn": Match("fairchem", _escn, ">= 2"),
+}
+
+
+def contestants(name: str, folder: Path | None, batch: Data) -> dict[str, Step]:
+    """Ours and, where it is installed, the authors' with the same weights.
+
+    Args:
+        name: architecture or preset.
+        folder: with the authors' packages.
+        batch: float32.
+    """
+    match = MATCHES.get(name)
+    if match is not None and _peers.available(match.package, folder):
+        return match.make(folder, batch)
+    return {"ours": training_step(registry.create(name).train(), batch)}
