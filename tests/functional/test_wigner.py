@@ -204,3 +204,18 @@ def test_limits():
     with pytest.raises(ConfigError, match="lmax=-1"):
         EdgeFrames(-1)
     assert wigner_matrix(q, 24, 0).square().sum((1, 2)).item() == pytest.approx(25, rel=1e-12)
+
+
+def test_the_roll_jumps_only_across_two_arcs():
+    """No frame is continuous on all of the sphere; ours is but for the arcs its module names."""
+    r = directions(400_000, 5)
+    r = r / r.norm(dim=-1, keepdim=True)
+    step = 2e-3 * directions(400_000, 6)
+    a, b = edge_quaternion(r), edge_quaternion(r + step)
+    apart = torch.minimum((a - b).norm(dim=-1), (a + b).norm(dim=-1))
+    jumps = r[apart > 0.1]
+    assert 3 < len(jumps) < 100
+    assert jumps[:, 1].min() > -0.96 and jumps[:, 1].max() < -0.74
+    azimuth = torch.atan2(jumps[:, 0], jumps[:, 2])
+    from_arc = (azimuth - 0.4).cos().abs()  # zero at 0.4 +- pi / 2
+    assert from_arc.max() < 0.02
