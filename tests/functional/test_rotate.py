@@ -115,6 +115,16 @@ def test_precision_of_the_features_may_differ():
     assert torch.allclose(y, rotation.gather(x, 1).float(), atol=1e-5)
 
 
+def test_indices_of_64_bits(monkeypatch):
+    vectors, index, x = case()
+    expected = EdgeFrames(L, M).rotation(vectors, index, N)
+    monkeypatch.setattr("zoo.functional.rotate.INDEX_LIMIT", 1)
+    wide = EdgeFrames(L, M).rotation(vectors, index, N)
+    assert wide._ends[0].into[0].dtype == torch.int64
+    assert expected._ends[0].into[0].dtype == torch.int32
+    assert torch.equal(wide.scatter(wide.gather(x)), expected.scatter(expected.gather(x)))
+
+
 def test_wrong_shapes_are_named():
     vectors, index, x = case()
     rotation = EdgeFrames(L, M).rotation(vectors, index, N)

@@ -27,7 +27,7 @@ from zoo.errors import UnsupportedInputError
 from zoo.functional import _wigner_tables as tables
 from zoo.functional.irreps import check_degrees, order_major_index
 
-#: highest degree for which Wigner matrices are tested
+#: highest degree; with all orders, float64 rounding is 1e-13 at l = 10, 1e-11 at 16, 2e-9 at 24
 WIGNER_LIMIT = 24
 #: edges whose entries are evaluated together
 CHUNK = 512
