@@ -34,6 +34,27 @@ def test_same_as_dense_products(end, dtype):
     assert rotation.scatter(y, end)[-1].abs().max() == 0
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_source_and_target_side_by_side(fused, monkeypatch):
+    """Values, first and second derivatives are those of gathering each end."""
+    monkeypatch.setattr("zoo.functional.rotate._is_fused", lambda x: fused)
+    vectors, index, x = case()
+    frames = EdgeFrames(L, M)
+    found = []
+    for joined in (True, False):
+        v, f = vectors.clone().requires_grad_(), x.clone().requires_grad_()
+        rotation = frames.rotation(v, index, N)
+        each = (rotation.gather(f, 0), rotation.gather(f, 1))
+        y = rotation.gather_both(f) if joined else torch.cat(each, dim=2)
+        z = rotation.scatter(y * y[:, :, :1].tanh(), 1)
+        first = torch.autograd.grad(z.square().sum(), (v, f), create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum() + first[1].sum(), (v, f))
+        found.append((y, *first, *second))
+    for ours, expected in zip(*found, strict=True):
+        size = float(expected.detach().abs().max())
+        assert torch.allclose(ours, expected, rtol=1e-10, atol=1e-10 * size)
+
+
 def test_dense_products_of_other_devices(monkeypatch):
     """The way that other devices take, on this one."""
     vectors, index, x = case()
@@ -102,7 +123,7 @@ def test_no_edges():
     none = torch.zeros(2, 0, dtype=torch.long)
     rotation = EdgeFrames(L, M).rotation(torch.zeros(0, 3).double(), none, N)
     y = rotation.gather(x)
-    assert y.shape == (0, 14, C)
+    assert y.shape == (0, 14, C) and rotation.gather_both(x).shape == (0, 14, 2 * C)
     assert torch.equal(rotation.scatter(y), torch.zeros_like(x))
 
 

@@ -55,7 +55,9 @@ class EdgeRotation:
     ) -> None:
         self.entries, self.edge_index, self.num_nodes = entries, edge_index, num_nodes
         self.lmax, self.mmax = lmax, mmax
-        self._ends = [_End(node, num_nodes, lmax, mmax, entries) for node in edge_index]
+        parts = num_nodes, lmax, mmax, entries
+        self._ends = [_Ends(node[:, None], *parts) for node in edge_index]
+        self._both = _Ends(edge_index.T, *parts)
 
     @functools.cached_property
     def matrix(self) -> Float[Tensor, "edges kept coefficients"]:
@@ -78,6 +80,21 @@ class EdgeRotation:
         if _is_fused(x):
             return _into(x, self.entries.to(x.dtype), self._ends[end])
         return self.matrix.to(x.dtype) @ x[self.edge_index[end]]
+
+    def gather_both(
+        self, x: Float[Tensor, "nodes coefficients channels"]
+    ) -> Float[Tensor, "edges kept twice_channels"]:
+        """The features of source and target side by side, in the frame of the edge.
+
+        The same as `gather` of either, joined along the channels, without the copy.
+
+        Args:
+            x: features of the nodes, degree-major.
+        """
+        self._check(x.shape[:2], (self.num_nodes, (self.lmax + 1) ** 2))
+        if _is_fused(x):
+            return _into(x, self.entries.to(x.dtype), self._both)
+        return torch.cat([self.gather(x, end) for end in (0, 1)], dim=2)
 
     def scatter(
         self, y: Float[Tensor, "edges kept channels"], end: int = 1
@@ -123,61 +140,98 @@ def _is_fused(x: Tensor) -> bool:
     return x.device.type == "cpu"
 
 
-class _End:
-    """One end of the edges: where entries, rows and nodes meet, as indices of `embedding_bag`."""
+class _Ends:
+    """Ends of the edges: where entries, rows and nodes meet, as indices of `embedding_bag`.
 
-    def __init__(self, node: Tensor, num_nodes: int, lmax: int, mmax: int, entries: Tensor) -> None:
-        self.node, self.num_nodes = node, num_nodes
+    With one end of each edge, or with several whose features lie side by side in a row.
+    """
+
+    def __init__(
+        self, nodes: Tensor, num_nodes: int, lmax: int, mmax: int, entries: Tensor
+    ) -> None:
+        self.nodes, self.num_nodes = nodes, num_nodes  # (edges, ends)
+        self.edges, self.ends = nodes.shape
         self.pattern = tables.pattern(lmax, mmax)
         self.size, self.kept = len(self.pattern.row), len(self.pattern.row_begins)
         self.coefficients = (lmax + 1) ** 2
-        largest = max(len(node) * self.size, num_nodes * self.coefficients)
+        largest = max(nodes.numel() * self.size, num_nodes * self.coefficients)
         self.dtype = torch.int32 if largest < INDEX_LIMIT else torch.int64
         self._held = entries.detach()
 
     @functools.cached_property
-    def into(self) -> tuple[Tensor, Tensor]:
-        """For each entry its row among the nodes' coefficients; where each edge's rows begin."""
-        base = (self.node * self.coefficients).to(self.dtype)
-        edges = torch.arange(len(self.node), dtype=self.dtype) * self.size
-        index = base[:, None] + self.pattern.column.to(self.dtype)
-        begins = edges[:, None] + self.pattern.row_begins.to(self.dtype)
-        return index.flatten(), begins.flatten()
+    def by_row(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Ends and entries sorted by row and end, (ends entries,); where each sum begins."""
+        ends = torch.arange(self.ends)
+        key = (self.pattern.row * self.ends + ends[:, None]).flatten()
+        order = torch.argsort(key, stable=True)
+        count = torch.bincount(key)
+        return order // self.size, order % self.size, count.cumsum(0) - count
 
     @functools.cached_property
-    def bags(self) -> Tensor:
-        """The row of each entry among those of all edges."""
-        edges = torch.arange(len(self.node), dtype=self.dtype) * self.kept
-        return (edges[:, None] + self.pattern.row.to(self.dtype)).flatten()
+    def into(self) -> tuple[Tensor, Tensor]:
+        """For each entry its row among the nodes' coefficients; where each edge's rows begin."""
+        end, entry, first = self.by_row
+        base = (self.nodes * self.coefficients).to(self.dtype)
+        index = base.index_select(1, end) + self.pattern.column[entry].to(self.dtype)
+        edges = torch.arange(self.edges, dtype=self.dtype) * len(end)
+        return index.flatten(), (edges[:, None] + first.to(self.dtype)).flatten()
+
+    @functools.cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """For each end and entry its row among those of nodes, and among those of edges."""
+        base = (self.nodes * self.coefficients).to(self.dtype)
+        index = base[:, :, None] + self.pattern.column.to(self.dtype)
+        edges = torch.arange(self.edges, dtype=self.dtype) * (self.kept * self.ends)
+        ends = torch.arange(self.ends, dtype=self.dtype)
+        row = (self.pattern.row * self.ends).to(self.dtype)
+        bags = edges[:, None, None] + ends[:, None] + row  # (edges, ends, entries)
+        return index.flatten(), bags.flatten()
 
     @functools.cached_property
     def onto(self) -> tuple[Tensor, Tensor, Tensor]:
         """Entries sorted by node and column: their places, their rows, where each sum begins."""
-        p, node = self.pattern, self.node
+        p, node = self.pattern, self.nodes.flatten()
         count = torch.bincount(node, minlength=self.num_nodes)
         first = count.cumsum(0) - count
         order = torch.argsort(node, stable=True)
-        rank = torch.empty_like(order)  # of an edge among those of its node
+        rank = torch.empty_like(order)  # of an end among those at its node
         rank[order] = torch.arange(len(order)) - first[node[order]]
-        # the nodes before, then the columns before, then the edges before, then the entry itself
+        # the nodes before, then the columns before, then the ends before, then the entry itself
         place = (first[node] * self.size)[:, None] + p.within
         place.addcmul_(count[node][:, None], p.below).addcmul_(rank[:, None], p.height)
-        row = _put(self.bags, place)
+        row = _put(self.places[1], place)
         begins = first[:, None] * self.size + count[:, None] * p.column_begins
         return place, row, begins.flatten().to(self.dtype)
 
     @functools.cached_property
+    def _spread(self) -> Tensor:
+        return self._held.index_select(1, self.by_row[1])
+
+    @functools.cached_property
     def _sorted(self) -> Tensor:
-        return _put(self._held, self.onto[0])
+        return _put(self._held[:, None].expand(-1, self.ends, -1), self.onto[0])
+
+    def _is_held(self, entries: Tensor) -> bool:
+        same = entries.data_ptr() == self._held.data_ptr()
+        return same and entries.dtype == self._held.dtype
+
+    def spread(self, entries: Tensor) -> Tensor:
+        """Entries in the order of `into`; those of the rotation itself are put there once."""
+        if self.ends == 1:
+            return entries
+        if self._is_held(entries):
+            return self._spread
+        return entries.index_select(1, self.by_row[1])
 
     def sort(self, entries: Tensor) -> Tensor:
-        """Entries in the order of `onto`; those of the rotation itself are sorted once."""
-        same = entries.data_ptr() == self._held.data_ptr() and entries.dtype == self._held.dtype
-        return self._sorted if same else _put(entries, self.onto[0])
+        """Entries in the order of `onto`; those of the rotation itself are put there once."""
+        if self._is_held(entries):
+            return self._sorted
+        return _put(entries[:, None].expand(-1, self.ends, -1), self.onto[0])
 
 
 def _put(values: Tensor, place: Tensor) -> Tensor:
-    out = torch.empty(values.numel(), dtype=values.dtype)
+    out = torch.empty(place.numel(), dtype=values.dtype)
     return out.scatter_(0, place.flatten(), values.flatten())
 
 
@@ -190,60 +244,63 @@ def _bags(index: Tensor, table: Tensor, begins: Tensor, weights: Tensor) -> Tens
 
 class _Into(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, entries: Tensor, end: _End) -> Any:
+    def forward(ctx: Any, x: Tensor, entries: Tensor, ends: _Ends) -> Any:
         ctx.save_for_backward(x, entries)
-        ctx.end = end
-        index, begins = end.into
-        out = _bags(index, x.detach().reshape(-1, x.shape[2]), begins, entries.detach())
-        return out.view(len(entries), end.kept, x.shape[2])
+        ctx.ends = ends
+        index, begins = ends.into
+        table = x.detach().reshape(-1, x.shape[2])
+        out = _bags(index, table, begins, ends.spread(entries.detach()))
+        return out.view(ends.edges, ends.kept, ends.ends * x.shape[2])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, entries = ctx.saved_tensors
-        of_x = _onto(grad, entries, ctx.end) if ctx.needs_input_grad[0] else None
-        of_entries = _match(grad, x, ctx.end) if ctx.needs_input_grad[1] else None
+        of_x = _onto(grad, entries, ctx.ends) if ctx.needs_input_grad[0] else None
+        of_entries = _match(grad, x, ctx.ends) if ctx.needs_input_grad[1] else None
         return of_x, of_entries, None
 
 
 class _Onto(Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, entries: Tensor, end: _End) -> Any:
+    def forward(ctx: Any, y: Tensor, entries: Tensor, ends: _Ends) -> Any:
         ctx.save_for_backward(y, entries)
-        ctx.end = end
-        _, rows, begins = end.onto
-        table = y.detach().reshape(-1, y.shape[2])
-        out = _bags(rows, table, begins, end.sort(entries.detach()))
-        return out.view(end.num_nodes, end.coefficients, y.shape[2])
+        ctx.ends = ends
+        _, rows, begins = ends.onto
+        channels = y.shape[2] // ends.ends
+        table = y.detach().reshape(-1, channels)
+        out = _bags(rows, table, begins, ends.sort(entries.detach()))
+        return out.view(ends.num_nodes, ends.coefficients, channels)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         y, entries = ctx.saved_tensors
-        of_y = _into(grad, entries, ctx.end) if ctx.needs_input_grad[0] else None
-        of_entries = _match(y, grad, ctx.end) if ctx.needs_input_grad[1] else None
+        of_y = _into(grad, entries, ctx.ends) if ctx.needs_input_grad[0] else None
+        of_entries = _match(y, grad, ctx.ends) if ctx.needs_input_grad[1] else None
         return of_y, of_entries, None
 
 
 class _Match(Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, x: Tensor, end: _End) -> Any:
+    def forward(ctx: Any, y: Tensor, x: Tensor, ends: _Ends) -> Any:
         ctx.save_for_backward(y, x)
-        ctx.end = end
+        ctx.ends = ends
         # what autograd calls for the weights of `embedding_bag`; through it, the sums would be made
-        index, begins = end.into
-        rows, table = y.detach().reshape(-1, y.shape[2]), x.detach().reshape(-1, x.shape[2])
+        index, bags = ends.places
+        rows, table = y.detach().reshape(-1, x.shape[2]), x.detach().reshape(-1, x.shape[2])
+        begins = ends.into[1]
         out = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-            rows, table, index, begins, end.bags, 0
-        )
-        return out.view(len(y), end.size)
+            rows, table, index, begins, bags, 0
+        ).view(ends.edges, ends.ends, ends.size)
+        return out[:, 0] if ends.ends == 1 else out.sum(1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         y, x = ctx.saved_tensors
-        of_y = _into(x, grad, ctx.end) if ctx.needs_input_grad[0] else None
-        of_x = _onto(y, grad, ctx.end) if ctx.needs_input_grad[1] else None
+        of_y = _into(x, grad, ctx.ends) if ctx.needs_input_grad[0] else None
+        of_x = _onto(y, grad, ctx.ends) if ctx.needs_input_grad[1] else None
         return of_y, of_x, None
 
 
-_into: Callable[[Tensor, Tensor, _End], Tensor] = _Into.apply
-_onto: Callable[[Tensor, Tensor, _End], Tensor] = _Onto.apply
-_match: Callable[[Tensor, Tensor, _End], Tensor] = _Match.apply
+_into: Callable[[Tensor, Tensor, _Ends], Tensor] = _Into.apply
+_onto: Callable[[Tensor, Tensor, _Ends], Tensor] = _Onto.apply
+_match: Callable[[Tensor, Tensor, _Ends], Tensor] = _Match.apply
