@@ -43,3 +43,50 @@ def data(
     text = _common.table(rows, ("what", "ours", "target"))
     about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
     _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+
+
+@app.command("tensor-products")
+def tensor_products(
+    lmax: Annotated[int, typer.Option(min=1, max=12, help="Degrees 1 to this are measured.")] = 10,
+    channels: Annotated[int, typer.Option(min=1, help="Of both inputs.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Samples.")] = 1000,
+    repeats: Annotated[int, typer.Option(min=3, help="Timed rounds at most.")] = 20,
+    settings: Annotated[
+        str, typer.Option(help="Of siso, simo, mimo, separated by commas.")
+    ] = "siso,simo,mimo",
+    methods: Annotated[
+        str, typer.Option(help="Of cg, cg_sparse, gaunt_grid, ..., e3nn; without it all.")
+    ] = "",
+    device: _common.Device = "cpu",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the CSV files and the plot.")
+    ] = Path("tensor-products"),
+    as_json: _common.Json = False,
+) -> None:
+    """Time, memory and expressivity of every tensor product, and which one to take."""
+    from zoo.apps import _bench_tp_report as report
+    from zoo.apps._bench_tp import NAMES, measure
+
+    output = _common.check_output(output, folder=True)
+    with _common.progress("measuring", quiet=as_json) as bar:
+        *rows, machine = measure(
+            lmax=lmax,
+            channels=channels,
+            batch=batch,
+            repeats=repeats,
+            settings=_names(settings),
+            methods=_names(methods) or NAMES,
+            device=device,
+            progress=bar,
+        )
+    files = report.write(output, rows, machine)
+    heads = list(report.COLUMNS.values())
+    parts = [_common.table(report.table_rows(rows), heads)]
+    parts.append(", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what"))
+    parts += report.recommendation(rows)
+    parts.append("wrote " + ", ".join(str(file) for file in files))
+    _common.emit([*rows, machine], "\n".join(parts), as_json=as_json)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -29,7 +29,7 @@ class PathWeighted(Method):
         super().__init__(legs)
         self.paths = legs.triples()
         self.out_size = legs.out.dim
-        self.weight_rows = len(self.paths)
+        self.weight_rows = self.outputs = len(self.paths)
         fan_in = [0] * len(legs.out.entries)
         for _, _, k in self.paths:
             fan_in[k] += 1
@@ -189,7 +189,9 @@ class DenseCG(PathWeighted):
         """The matrix of everything with the weights in, (channels or 1, out, in1 in2)."""
         if w is None:
             return self.whole[None]
-        weights = w[:, :, 0].T.index_select(1, self.path_of_value)
+        if self.weight_rows == 1:
+            return self.whole * w[0, :, :, None]
+        weights = w[:, :, 0].t().index_select(1, self.path_of_value)
         return self.whole * weights.view(-1, *self.whole.shape)
 
     def _whole_adjoint(
@@ -200,9 +202,15 @@ class DenseCG(PathWeighted):
         gx, gy = (back * y).sum(1), (back * x[:, None]).sum(0)
         if w is None:
             return gx, gy, None
-        products = (x[:, None] * y).flatten(0, 1).permute(1, 2, 0)
-        outer = (g.transpose(0, 1) @ products) * self.whole  # (channels, out, in1 in2)
-        gw = torch.zeros_like(w[:, :, 0]).index_add_(0, self.path_of_value, outer.flatten(1).T)
+        products = (x[:, None] * y).flatten(0, 1)
+        if x.shape[1] == 1:
+            outer = (g[:, 0] @ products[:, 0].t())[None]
+        else:
+            outer = g.transpose(0, 1) @ products.permute(1, 2, 0)
+        outer = (outer * self.whole).flatten(1)  # (channels, out in1 in2)
+        if self.weight_rows == 1:
+            return gx, gy, outer.sum(1)[None, :, None]
+        gw = torch.zeros_like(w[:, :, 0]).index_add_(0, self.path_of_value, outer.t())
         return gx, gy, gw[..., None]
 
 

@@ -57,7 +57,10 @@ class Leg:
         self.order = sorted(range(len(self.entries)), key=lambda i: (key(self.entries[i]), i))
         self.sizes = [self.entries[i].dim for i in self.order]
         self.dim = sum(self.sizes)
+        #: numbers in a row of e3nn's layout
+        self.width = self.dim * self.channels
         self.lmax = max(entry.l for entry in self.entries)
+        self._in_order = self.order == sorted(self.order)
         rows, start = {}, 0
         for i, size in zip(self.order, self.sizes, strict=True):
             rows[i] = slice(start, start + size)
@@ -65,17 +68,22 @@ class Leg:
         #: rows of each entry
         self.rows = [rows[i] for i in range(len(self.entries))]
 
-    def to_rows(self, x: Tensor) -> Tensor:
-        """(batch, irreps.dim) of e3nn to (components, channels, batch)."""
-        if self.channels == 1 and self.order == sorted(self.order):
-            return x.t().contiguous().unsqueeze(1)
-        parts = x.split([part.dim for part in self.irreps], dim=-1)
-        blocks = [parts[i].unflatten(-1, (self.channels, self.entries[i].dim)) for i in self.order]
-        return torch.cat([block.permute(2, 1, 0) for block in blocks])
+    def to_rows(self, x: Tensor, channels: int) -> Tensor:
+        """(batch, irreps.dim) of e3nn to (components, channels, batch); one channel serves all."""
+        if self.channels == 1 and self._in_order:
+            rows = x.t().contiguous().unsqueeze(1)
+        else:
+            parts = x.split([part.dim for part in self.irreps], dim=-1)
+            blocks = [
+                parts[i].unflatten(-1, (self.channels, self.entries[i].dim)).permute(2, 1, 0)
+                for i in self.order
+            ]
+            rows = torch.cat(blocks)
+        return rows if channels == self.channels else rows.expand(-1, channels, -1)
 
     def from_rows(self, rows: Tensor) -> Tensor:
         """(components, channels, batch) to (batch, irreps.dim) of e3nn."""
-        if self.channels == 1 and self.order == sorted(self.order):
+        if self.channels == 1 and self._in_order:
             return rows.squeeze(1).t().contiguous()
         parts: list[Tensor | None] = [None] * len(self.order)
         for i, block in zip(self.order, rows.split(self.sizes), strict=True):

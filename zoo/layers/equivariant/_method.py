@@ -29,6 +29,8 @@ class Method(ConstantModule, ABC):
     per_sample_weights = True
     #: rows of the weights, for each channel
     weight_rows: int
+    #: irreps that come out before weights sum them up, for each channel
+    outputs: int
     #: (channel, sample) pairs worked on at once
     columns: int
     #: rows of the product
@@ -132,6 +134,7 @@ class DegreeWeighted(Method):
             self.register_buffer(f"weights{name}", torch.tensor(owner), persistent=False)
             self.weight_rows += len(members)
         self.out_size = len(self.rows3)
+        self.outputs = len(kinds[2])
         self.register_constant("scale", lambda: torch.ones(1, 1, 1, dtype=torch.float64))
 
     def normalize(self) -> None:

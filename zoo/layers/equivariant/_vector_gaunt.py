@@ -55,7 +55,7 @@ class VectorGaunt(DegreeWeighted):
                 )
                 spans[sign] = slice(start, start := start + sum(2 * j + 1 for j, _ in fields))
             self.spans.append(spans)
-        self.outputs = [(sign, how) for sign, how, _ in outputs]
+        self.projections = [(sign, how) for sign, how, _ in outputs]
         for sign, how, fields in outputs:
             source = _bound(_project, fields, how, lat, lon)
             self.register_constant(f"table3_{_letter(sign)}_{how}", source)
@@ -78,7 +78,7 @@ class VectorGaunt(DegreeWeighted):
         """z of a piece."""
         on_x, on_y = self._fields(1, x), self._fields(2, y)
         parts = []
-        for sign, how in self.outputs:
+        for sign, how in self.projections:
             pairs = [(on_x[a], on_y[a * sign]) for a in on_x if a * sign in on_y]
             if how == "dot":
                 values = sum((a * b).sum(0) for a, b in pairs)

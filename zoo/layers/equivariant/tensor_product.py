@@ -151,11 +151,12 @@ class TensorProduct(nn.Module):
         batch = x.shape[:-1]
         w = self._weights(weight, batch)
         legs = self.kernel.legs
-        rows_x = legs.in1.to_rows(x.reshape(-1, x.shape[-1]))
-        rows_y = legs.in2.to_rows(y.reshape(-1, y.shape[-1]))
-        rows_x, rows_y = (r.expand(-1, self.channels, -1) for r in (rows_x, rows_y))
-        z = legs.out.from_rows(self.kernel(rows_x, rows_y, w))
-        return z.reshape(*batch, z.shape[-1])
+        rows = [
+            leg.to_rows(t if t.dim() == 2 else t.reshape(-1, leg.width), self.channels)
+            for leg, t in ((legs.in1, x), (legs.in2, y))
+        ]
+        z = legs.out.from_rows(self.kernel(*rows, w))
+        return z if len(batch) == 1 else z.reshape(*batch, legs.out.width)
 
     def couplings(self) -> list[Coupling]:
         """Every path that rotations and inversions allow, with its coefficient at weights of one.
@@ -178,10 +179,10 @@ class TensorProduct(nn.Module):
         )
 
     def _check_widths(self, x: Tensor, y: Tensor) -> None:
-        for name, value, irreps in (("x", x, self.irreps_in1), ("y", y, self.irreps_in2)):
-            if value.shape[-1] != irreps.dim:
+        for name, value, leg in (("x", x, self.kernel.legs.in1), ("y", y, self.kernel.legs.in2)):
+            if value.shape[-1] != leg.width:
                 raise ConfigError(
-                    f"{name} has rows of {value.shape[-1]} numbers; {irreps} has {irreps.dim}"
+                    f"{name} has rows of {value.shape[-1]} numbers; {leg.irreps} has {leg.width}"
                 )
         if x.shape[:-1] != y.shape[:-1]:
             raise ConfigError(
