@@ -94,11 +94,10 @@ class FeedForward(nn.Module):
         self.kind = kind
         self.first = SO3Linear(lmax, channels, hidden)
         self.second = SO3Linear(lmax, hidden, out_channels)
-        self.grid_mlp: nn.Sequential | None = None
+        self.grid_mlp: nn.ModuleList | None = None
         if kind in ("separable_grid_mlp", "grid_mlp"):
             self.grid = feature_grid(lmax, lmax, resolution=resolution, layout="degree")
-            maps = [nn.Linear(hidden, hidden, bias=False) for _ in range(3)]
-            self.grid_mlp = nn.Sequential(maps[0], nn.SiLU(), maps[1], nn.SiLU(), maps[2])
+            self.grid_mlp = nn.ModuleList(nn.Linear(hidden, hidden, bias=False) for _ in range(3))
             extra = hidden if kind == "separable_grid_mlp" else 0
         else:
             self.act = FeatureActivation(
@@ -125,7 +124,7 @@ class FeedForward(nn.Module):
         if self.grid_mlp is None:
             x = self.act(extra, x)
         else:
-            x = self.grid.from_grid(self.grid_mlp(self.grid.to_grid(x)))
+            x = self._on_grid(x, *self.grid_mlp)
             if self.scalars is not None:
                 x = torch.cat([nn.functional.silu(extra)[:, None], x[:, 1:]], dim=1)
         out: Tensor = self.second(x)
@@ -144,6 +143,12 @@ class FeedForward(nn.Module):
             return whole[:, 0]
         hidden = self.first.degree(x[:, :1], 0)[:, 0] if self.kind == "gate" else self._extra(x)
         return self.second.degree(nn.functional.silu(hidden)[:, None], 0)[:, 0]
+
+    def _on_grid(self, x: Tensor, first: nn.Module, second: nn.Module, third: nn.Module) -> Tensor:
+        """The perceptron at every point. Its outer maps commute with the grid and skip it."""
+        values = nn.functional.silu(self.grid.to_grid(first(x)))
+        out: Tensor = third(self.grid.from_grid(nn.functional.silu(second(values))))
+        return out
 
     def _extra(self, x: Tensor) -> Tensor:
         if self.scalars is None:

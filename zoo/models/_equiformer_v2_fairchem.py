@@ -96,6 +96,8 @@ _RENAMES = (
     (r"\.proj\.", ".out."),
     (r"\.so3_linear_1\.", ".first."),
     (r"\.so3_linear_2\.", ".second."),
+    (r"\.grid_mlp\.2\.", ".grid_mlp.1."),
+    (r"\.grid_mlp\.4\.", ".grid_mlp.2."),
     (r"\.(scalar_mlp\.0|gating_linear)\.", ".scalars."),
     (r"\.fc_m0\.weight$", ".weight.0"),
     (r"\.fc_m0\.bias$", ".bias"),

@@ -91,6 +91,17 @@ def radial_width(lmax: int, mmax: int, channels: int, *, shared: bool) -> int:
     return 2 * channels * rows
 
 
+def _weight_rows(lmax: int, mmax: int, shared: bool) -> Int[Tensor, " kept"]:
+    """The row of radial weights of each order-major coefficient: by degree, or degree and |m|."""
+    rows, start = [], 0
+    for m in range(mmax + 1):
+        degrees = list(range(m, lmax + 1))
+        own = degrees if shared else list(range(start, start + len(degrees)))
+        rows += own * (2 if m else 1)  # +m, then -m
+        start += len(degrees)
+    return torch.tensor(rows)
+
+
 class GraphAttention(nn.Module):
     """Equivariant graph attention with values and weights from SO(2) convolutions.
 
@@ -107,7 +118,7 @@ class GraphAttention(nn.Module):
         dropout: of attention weights, while training.
     """
 
-    shared: Tensor | None
+    weight_row: Tensor
 
     def __init__(
         self,
@@ -125,16 +136,14 @@ class GraphAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes = sizes
-        self.degrees = lmax + 1
         self.dropout = dropout
         self.radial = radial
         self.act = activation
         extra = sizes.heads * sizes.alpha + activation.scalars
         self.first = SO2Linear(lmax, mmax, 2 * channels, sizes.hidden, extra_scalars=extra)
         self.second = SO2Linear(lmax, mmax, sizes.hidden, sizes.heads * sizes.value)
-        # the degree whose weights each degree of each order takes
-        orders = torch.cat([torch.arange(m, lmax + 1) for m in range(mmax + 1)])
-        self.register_buffer("shared", orders if share_radial else None, persistent=False)
+        self.weight_rows = radial_width(lmax, mmax, channels, shared=share_radial) // (2 * channels)
+        self.register_buffer("weight_row", _weight_rows(lmax, mmax, share_radial), persistent=False)
         self.alpha_norm = nn.LayerNorm(sizes.alpha) if renormalize else nn.Identity()
         bound = sizes.alpha**-0.5
         self.query = nn.Parameter(torch.empty(sizes.heads, sizes.alpha).uniform_(-bound, bound))
@@ -165,18 +174,41 @@ class GraphAttention(nn.Module):
             edges: with everything about them.
             degree: which.
         """
-        out: Tensor = self(x, edges)[:, degree * degree : (degree + 1) ** 2]
-        return out
+        hidden, weights = self._hidden(x, edges)
+        values = self._weighted(self._second_degree(hidden, degree), weights)
+        rows = [self.second.sizes.begins(m) + degree - m for m in range(self._orders(degree))]
+        rows += [begin + self.second.sizes.degrees(m) for m, begin in enumerate(rows[1:], start=1)]
+        columns = slice(degree * degree, (degree + 1) ** 2)
+        turned = edges.rotation.matrix.to(x.dtype)[:, rows, columns].mT @ values
+        summed = scatter_sum(turned, edges.target, edges.num_nodes)
+        return self.out.degree(summed * self.back.factor[degree * degree], degree)
+
+    def _orders(self, degree: int) -> int:
+        """How many orders m >= 0 a degree has in the frames."""
+        return min(degree, self.second.sizes.mmax) + 1
+
+    def _second_degree(self, x: Tensor, degree: int) -> Tensor:
+        """One degree of the second convolution: orders 0, 1, ..., then -1, ..."""
+        sizes, weights, bias = self.second.sizes, list(self.second.weight), self.second.bias
+        assert bias is not None  # `SO2Linear` has one unless told otherwise
+        counts = [sizes.degrees(m) for m in range(sizes.mmax + 1)]
+        rows = x.split([counts[0], *(n for n in counts[1:] for _ in range(2))], dim=1)
+        flat = [row.flatten(1) for row in rows]
+        scalar = weights[0].unflatten(0, (counts[0], sizes.outputs))[degree]
+        plus = [nn.functional.linear(flat[0], scalar, bias.view(counts[0], -1)[degree])]
+        minus = []
+        for m in range(1, self._orders(degree)):
+            real, imaginary = weights[m].unflatten(0, (2, counts[m], -1))[:, degree - m]
+            a, b = flat[2 * m - 1], flat[2 * m]
+            plus.append(a @ real.T - b @ imaginary.T)
+            minus.append(a @ imaginary.T + b @ real.T)
+        return torch.stack(plus + minus, dim=1)  # (edges, orders, channels)
 
     def _hidden(self, x: Tensor, edges: EdgeBatch) -> tuple[Tensor, Tensor]:
         """Activated features in the frames, and the weights of the heads."""
         both = torch.cat([edges.rotation.gather(x, end) for end in (0, 1)], dim=2)
-        radial = self.radial(edges)
-        if self.shared is not None:
-            radial = radial.reshape(len(radial), self.degrees, both.shape[2])
-            radial = radial.index_select(1, self.shared)
-            radial = radial.flatten(1)
-        hidden, extra = self.first(both, radial)
+        radial = self.radial(edges).view(len(both), self.weight_rows, both.shape[2])
+        hidden, extra = self.first(both * radial.index_select(1, self.weight_row))
         alphas = self.sizes.heads * self.sizes.alpha
         alpha, scalars = extra.split([alphas, self.act.scalars], dim=1)
         alpha = self.alpha_norm(alpha.unflatten(1, (self.sizes.heads, self.sizes.alpha)))
@@ -187,5 +219,6 @@ class GraphAttention(nn.Module):
 
     def _weighted(self, values: Tensor, weights: Tensor) -> Tensor:
         """Each head's values times its weight."""
-        heads = values.unflatten(2, (self.sizes.heads, self.sizes.value))
-        return (heads * weights[:, None, :, None]).flatten(2)  # (edges, kept, channels)
+        # expanded first: the sum over rows in backward then runs along contiguous channels
+        spread = weights[:, :, None].expand(-1, -1, self.sizes.value).flatten(1)
+        return values * spread[:, None]

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zoo.functional.grid_silu import grid_silu
 from zoo.layers.equivariant.sphere_grid import SphereGrid
 
 Activation = Callable[[Tensor], Tensor]
@@ -33,7 +34,15 @@ class S2Activation(nn.Module):
         self, x: Float[Tensor, "rows coefficients channels"]
     ) -> Float[Tensor, "rows coefficients channels"]:
         """The activated signal's coefficients."""
-        return self.grid.from_grid(self.activation(self.grid.to_grid(x)))
+        return self.rows(x, 0)
+
+    def rows(
+        self, x: Float[Tensor, "rows coefficients channels"], first: int
+    ) -> Float[Tensor, "rows some channels"]:
+        """The activated signal's coefficients from the given one on."""
+        if self.activation is nn.functional.silu:
+            return grid_silu(x, self.grid.to_matrix, self.grid.from_matrix[first:])
+        return self.grid.from_grid(self.activation(self.grid.to_grid(x)))[:, first:]
 
 
 class SeparableS2Activation(nn.Module):
@@ -55,4 +64,4 @@ class SeparableS2Activation(nn.Module):
     ) -> Float[Tensor, "rows coefficients channels"]:
         """Activated scalars as degree 0, the activated signal above it."""
         first = self.pointwise.activation(scalars)[:, None]
-        return torch.cat([first, self.pointwise(x)[:, 1:]], dim=1)
+        return torch.cat([first, self.pointwise.rows(x, 1)], dim=1)
