@@ -22,7 +22,7 @@ from torch import Tensor
 from zoo.errors import ConfigError, nearest
 from zoo.functional.gaunt import (
     from_fourier,
-    gaunt_coefficient,
+    gaunt,
     grid_size,
     hemisphere,
     to_fourier,
@@ -33,7 +33,7 @@ from zoo.layers.equivariant._legs import Irrep, Legs
 from zoo.layers.equivariant._method import DegreeWeighted, grouped, single_kinds
 
 GRIDS = ("gauss_legendre", "lebedev")
-#: coefficients further than this from the exact ones are aliasing, not rounding
+#: products further than this from the exact ones are aliasing, not rounding
 ALIASING_LIMIT = 1e-6
 
 Class = tuple[int, int]
@@ -72,7 +72,7 @@ class GauntGrid(DegreeWeighted):
         points, weights = halved if halved is not None else (points, weights)
         super().__init__(legs, single_kinds(legs), 4 * len(points))
         self.points = len(points)
-        #: the measured distance of the grid's coefficients from the exact ones
+        #: the largest error of a product of two components, measured where a resolution is given
         self.aliasing = 0.0
         spans = [grouped(leg, self.key) for leg in legs]
         if halved is None:  # then even and odd degrees stay together
@@ -99,19 +99,28 @@ class GauntGrid(DegreeWeighted):
         """Functions and pseudo-functions apart, even and odd degrees apart."""
         return (irrep.kind, irrep.l % 2)
 
-    def _check(self, resolution: tuple[int, int], allowed: bool) -> None:
-        first, second, out = (leg.entries for leg in self.legs)
-        found = self.double().measured()
+    def _measure_aliasing(self) -> float:
+        """The largest error of any product of two components, output factors being one."""
+        first, second, out = self.legs
+        # projected on coupling tensors, aliasing would cancel: every pair of components is needed
+        x = torch.eye(first.dim, dtype=torch.float64).repeat_interleave(second.dim, 1)
+        y = torch.eye(second.dim, dtype=torch.float64).repeat(1, first.dim)
+        with torch.no_grad():
+            z = self.double()(x[:, None], y[:, None], None)
+        z = z.view(out.dim, first.dim, second.dim)
         for i, j, k in self.legs.triples():
-            a, b, c = first[i], second[j], out[k]
-            exact = gaunt_coefficient(a.l, b.l, c.l) / c.dim**0.5
-            self.aliasing = max(self.aliasing, abs(float(found[i, j, k]) - exact))
+            degrees = (first.entries[i].l, second.entries[j].l, out.entries[k].l)
+            z[out.rows[k], first.rows[i], second.rows[j]] -= gaunt(*degrees).permute(2, 0, 1)
+        return float(z.abs().max())
+
+    def _check(self, resolution: tuple[int, int], allowed: bool) -> None:
+        self.aliasing = self._measure_aliasing()
         degree = sum(leg.lmax for leg in self.legs)
         if self.aliasing > ALIASING_LIMIT and not allowed:
             raise ConfigError(
                 f"a grid of {resolution[0]} x {resolution[1]} points is too coarse for degrees "
-                f"{self.legs.in1.lmax} x {self.legs.in2.lmax} -> {self.legs.out.lmax}: coupling "
-                f"coefficients are off by up to {self.aliasing:.2g} (limit {ALIASING_LIMIT:g}); "
+                f"{self.legs.in1.lmax} x {self.legs.in2.lmax} -> {self.legs.out.lmax}: products of "
+                f"components are off by up to {self.aliasing:.2g} (limit {ALIASING_LIMIT:g}); "
                 f"{degree // 2 + 1} x {degree + 1} points are exact, allow_aliasing=True accepts "
                 "the error"
             )

@@ -69,6 +69,8 @@ def _part(t: Tensor, piece: Piece) -> Tensor:
 
 
 def _run_product(op: Bilinear, x: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
+    if x.shape[2] == 0:
+        return x.new_zeros(op.out_size, *x.shape[1:])
     if x.shape[1] * x.shape[2] <= op.columns:
         return op.product(x, y, w)
     out = x.new_empty(op.out_size, *x.shape[1:])
@@ -79,6 +81,8 @@ def _run_product(op: Bilinear, x: Tensor, y: Tensor, w: Tensor | None) -> Tensor
 
 
 def _run_adjoint(op: Bilinear, x: Tensor, y: Tensor, w: Tensor | None, g: Tensor) -> Gradients:
+    if x.shape[2] == 0:
+        return torch.zeros_like(x), torch.zeros_like(y), None if w is None else torch.zeros_like(w)
     if x.shape[1] * x.shape[2] <= op.columns:
         return op.adjoint(x, y, w, g)
     gx, gy = torch.empty_like(x), torch.empty_like(y)

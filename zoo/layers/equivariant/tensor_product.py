@@ -132,7 +132,7 @@ class TensorProduct(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "*batch in1"],
-        y: Float[Tensor, "*batch in2"],
+        y: Float[Tensor, "*same_batch in2"],
         weight: Float[Tensor, " numel"] | Float[Tensor, "*batch numel"] | None = None,
     ) -> Float[Tensor, "*batch out"]:
         """The product.
