@@ -51,6 +51,8 @@ class Spec:
         conservative: whether forces are the gradient of the energy by default; presets with direct
             heads ("forces", "stress") are not.
         tolerances: check -> {"float32": ..., "float64": ...}.
+        approximate: the same for configurations whose symmetry holds approximately, which say so
+            in an attribute `exact` of the model; replaces `tolerances` check by check.
         test_config: a small configuration for the contract suite.
         outputs: names of the outputs.
         notes: anything else that users should know.
@@ -67,6 +69,7 @@ class Spec:
     presets: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     conservative: bool = True
     tolerances: Mapping[str, dict[str, float]] = field(default_factory=dict)
+    approximate: Mapping[str, dict[str, float]] = field(default_factory=dict)
     test_config: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     notes: str = ""
@@ -76,6 +79,14 @@ class Spec:
     def groups(self) -> tuple[str, ...]:
         """All groups that the architecture can be equivariant under, the default one first."""
         return (str(self.symmetry["group"]), *self.symmetry.get("options", ()))
+
+    def bounds(self, *, exact: bool = True) -> dict[str, dict[str, float]]:
+        """What each check is held to.
+
+        Args:
+            exact: whether the model's symmetry is exact.
+        """
+        return {**self.tolerances} if exact else {**self.tolerances, **self.approximate}
 
 
 def parse(path: Path) -> Spec:
@@ -105,7 +116,7 @@ def _typed(path: Path, key: str, value: Any) -> Any:
             raise ConfigError(f"{path}: {key} must be a list of words, not {value!r}")
         return tuple(value)
     wanted: type = str
-    if key in ("paper", "symmetry", "presets", "tolerances", "test_config"):
+    if key in ("paper", "symmetry", "presets", "tolerances", "approximate", "test_config"):
         wanted = dict
     elif key == "conservative":
         wanted = bool
@@ -139,9 +150,10 @@ def _check_mappings(spec: Spec, path: Path) -> None:
     for preset, overrides in spec.presets.items():
         if not isinstance(overrides, dict):
             raise ConfigError(f"{path}: presets.{preset} must map arguments to values")
-    for check, bounds in spec.tolerances.items():
-        if not isinstance(bounds, dict) or not set(bounds) <= {"float32", "float64"}:
-            raise ConfigError(f"{path}: tolerances.{check} must map float32 and float64 to bounds")
+    for key, mapping in (("tolerances", spec.tolerances), ("approximate", spec.approximate)):
+        for check, bounds in mapping.items():
+            if not isinstance(bounds, dict) or not set(bounds) <= {"float32", "float64"}:
+                raise ConfigError(f"{path}: {key}.{check} must map float32 and float64 to bounds")
 
 
 @functools.cache

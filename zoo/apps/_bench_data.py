@@ -167,7 +167,7 @@ def opening(path: str) -> dict[str, Any]:
 
 def _share(name: str, dataset: AtomsDataset, steps: int) -> list[Row]:
     """Loading against training: in this process, and waiting for two workers."""
-    from zoo.apps.bench import training_step
+    from zoo.apps._bench_models import training_step
     from zoo.training.data import Samples
 
     model: Any = registry.create(name).train()
@@ -200,7 +200,7 @@ def _share(name: str, dataset: AtomsDataset, steps: int) -> list[Row]:
 
 def _waiting(model: torch.nn.Module, samples: Any, order: np.ndarray) -> float:
     """Median milliseconds that a training loop waits for its next batch from two workers."""
-    from zoo.apps.bench import training_step
+    from zoo.apps._bench_models import training_step
 
     loader: DataLoader[Any] = DataLoader(
         samples, batch_size=None, sampler=order.tolist(), num_workers=2, prefetch_factor=4

@@ -23,11 +23,13 @@ class Match:
         package: the module that has to be importable.
         make: the steps of both sides, "ours" and "peer", from the folder of peers and a batch.
         target: the ratio that is aimed at.
+        trained: the preset whose training is compared with a bare loop.
     """
 
     package: str
     make: Callable[[Path | None, Data], dict[str, Step]]
     target: str
+    trained: str
 
 
 def training_step(model: nn.Module, batch: Data, energy: bool = True) -> Step:
@@ -84,8 +86,8 @@ def _escn(folder: Path | None, batch: Data) -> dict[str, Step]:
 
 #: architectures whose authors' implementation can be run beside ours
 MATCHES: Mapping[str, Match] = {
-    "tensornet": Match("torchmdnet", _tensornet, ">= 1.5"),
-    "escn": Match("fairchem", _escn, ">= 2"),
+    "tensornet": Match("torchmdnet", _tensornet, ">= 1.5", "tensornet"),
+    "escn": Match("fairchem", _escn, ">= 2", "escn-s"),
 }
 
 

@@ -17,11 +17,9 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk
-from torch_geometric.data import Data
 from vesin import NeighborList
 
-from zoo import registry
-from zoo.apps import _peers
+from zoo.apps import _bench_models
 from zoo.apps._memory import peak_memory, reset_peak
 from zoo.apps._timing import interleaved, machine, median_ms, median_ratio
 from zoo.datasets.atoms import to_batch
@@ -39,7 +37,8 @@ def atoms(
     Args:
         name: architecture or preset.
         repeats: timed rounds.
-        peers: folder with the authors' packages, see `zoo.apps._peers`.
+        peers: folder with the authors' packages, see `zoo.apps._peers` and, for eSCN and
+            EquiformerV2, `zoo.apps._peers_fairchem`.
 
     Returns:
         Rows with `what`, `ours`, `peer`, `ratio`, `target`; the last one is the machine.
@@ -48,7 +47,8 @@ def atoms(
     rows = [_step(name, repeats, folder), _memory(name, folder)]
     rows += [_small_lists(repeats), _large_list(max(repeats // 2, 3))]
     rows += [_start("import zoo"), _start("import zoo.cli.main as m; m.run(['list'])")]
-    rows += [_overhead(name, repeats), _scatter(repeats)]
+    trained = _bench_models.MATCHES[name].trained if name in _bench_models.MATCHES else name
+    rows += [_overhead(trained, repeats), _scatter(repeats)]
     return [*rows, {"what": "machine", **machine()}]
 
 
@@ -80,41 +80,9 @@ def cluster(rng: np.random.Generator, size: int) -> Atoms:
     return Atoms(rng.choice([1, 6, 7, 8, 9], size), positions=np.array(points))
 
 
-def training_step(model: torch.nn.Module, batch: Data) -> Callable[[], None]:
-    """Energy, forces and the gradient of a loss with respect to the parameters."""
-
-    def step() -> None:
-        out = model(batch)
-        (out["energy"].sum() + out["forces"].square().sum()).backward()
-        model.zero_grad()
-
-    return step
-
-
-def peer_step(model: torch.nn.Module, batch: Data) -> Callable[[], None]:
-    """The same for torchmd-net."""
-
-    def step() -> None:
-        positions = batch.pos.clone().requires_grad_(True)
-        energy, forces = model(batch.atomic_numbers, positions, batch.batch)
-        (energy.sum() + forces.square().sum()).backward()
-        model.zero_grad()
-
-    return step
-
-
 def contestants(name: str, folder: Path | None) -> dict[str, Callable[[], None]]:
-    """Ours and, for TensorNet, the authors' with the same weights."""
-    batch = to_batch(workload(), dtype=torch.float32)
-    if name != "tensornet" or not _peers.available("torchmdnet", folder):
-        model = registry.create(name).train()
-        return {"ours": training_step(model, batch)}
-    import zoo
-
-    theirs = _peers.torchmd_net(folder).train()
-    state = {k: v for k, v in theirs.state_dict().items() if "distance.box" not in k}
-    ours = zoo.convert("tensornet", state, _peers.TORCHMD, source="torchmd-net").train()
-    return {"ours": training_step(ours, batch), "peer": peer_step(theirs, batch)}
+    """Training steps on the workload: ours and, where it is installed, the authors'."""
+    return _bench_models.contestants(name, folder, to_batch(workload(), dtype=torch.float32))
 
 
 def _step(name: str, repeats: int, folder: Path | None) -> Row:
@@ -124,11 +92,12 @@ def _step(name: str, repeats: int, folder: Path | None) -> Row:
         "ours": median_ms(seconds["ours"]),
     }
     if "peer" not in seconds:
-        return row | {"peer": None, "note": "peer not installed" if name == "tensornet" else "none"}
+        known = name in _bench_models.MATCHES
+        return row | {"peer": None, "note": "peer not installed" if known else "none"}
     return row | {
         "peer": median_ms(seconds["peer"]),
         "ratio": median_ratio(seconds["peer"], seconds["ours"]),
-        "target": ">= 1.5",
+        "target": _bench_models.MATCHES[name].target,
     }
 
 

@@ -228,12 +228,14 @@ def _resolve(subject: str | Path | nn.Module, seed: int) -> _Target:
         torch.manual_seed(seed)
         fresh = registry.create(text, **config)
     kind = "preset" if text in spec.presets else "architecture"
-    return _Target(unsettled(fresh, seed=seed), text, kind, spec.tolerances)
+    bounds = spec.bounds(exact=bool(getattr(fresh, "exact", True)))
+    return _Target(unsettled(fresh, seed=seed), text, kind, bounds)
 
 
 def _own(model: nn.Module, name: str) -> _Target:
     known = registry.specs().get(str(getattr(model, "architecture", "")))
-    return _Target(model, name, "module", known.tolerances if known is not None else {})
+    exact = bool(getattr(model, "exact", True))
+    return _Target(model, name, "module", {} if known is None else known.bounds(exact=exact))
 
 
 def _golden(target: _Target) -> Iterator[CheckResult]:

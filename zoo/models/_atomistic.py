@@ -65,6 +65,8 @@ class AtomisticModel(EnergyHeads):
     architecture: str
     hparams: dict[str, Any]
     allowed: Tensor
+    #: whether the symmetry is exact; false where a nonlinearity on a grid of the sphere aliases
+    exact: bool = True
 
     def __init__(
         self,

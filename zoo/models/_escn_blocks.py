@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.utils.checkpoint import checkpoint
 
-from zoo.functional import fibonacci, spherical_harmonics
+from zoo.functional import gauss_legendre, spherical_harmonics
 from zoo.layers.atomistic import AtomFeatures, AtomGraph
 from zoo.layers.constants import ConstantModule
 from zoo.layers.equivariant import SphereGrid
@@ -353,10 +353,10 @@ class LeaveGrid(nn.Module):
         return self.grid.from_grid(nn.functional.silu(values))
 
 
-def sampled_points(count: int) -> tuple[Tensor, Tensor]:
-    """The points on the sphere at which the authors' heads look, (count, 3) and weights, float64.
+def spiral_points(count: int) -> Tensor:
+    """The points at which the authors' heads look, (count, 3), float64.
 
-    Points along the golden spiral about z, each scaled by its weight, the inverse of a smoothed
+    Points along the golden spiral about z, each scaled by a weight, the inverse of a smoothed
     density: their code keeps the scaled points, so that harmonics are taken a little off the unit
     sphere.
 
@@ -371,7 +371,7 @@ def sampled_points(count: int) -> tuple[Tensor, Tensor]:
     )
     squared = (points[:, None] - points[None]).square().sum(-1)
     weights = 1 / torch.exp(-squared / 0.15).sum(1)
-    return points, count * weights / weights.sum()
+    return points * (count * weights / weights.sum())[:, None]
 
 
 class SphereHead(ConstantModule):
@@ -380,24 +380,28 @@ class SphereHead(ConstantModule):
     Args:
         lmax: highest degree.
         channels: of features.
-        samples: number of points.
-        scaled: whether points are scaled by their weights, as published weights need it; else
-            they lie on the unit sphere.
+        samples: number of points, about.
+        published: whether to take `spiral_points`, as published weights need it, each with the
+            same weight; else a product grid of Gauss and Legendre.
     """
 
     points: Tensor
+    weights: Tensor
     harmonics: Tensor
 
-    def __init__(self, lmax: int, channels: int, samples: int, *, scaled: bool) -> None:
+    def __init__(self, lmax: int, channels: int, samples: int, *, published: bool) -> None:
         super().__init__()
         self.layers = nn.ModuleList([nn.Linear(channels, channels), nn.Linear(channels, channels)])
         self.last = nn.Linear(channels, 1, bias=False)
-        points = fibonacci(samples)[0]
-        if scaled:
-            directions, weights = sampled_points(samples)
-            points = directions * weights[:, None]
+        points = spiral_points(samples)
+        weights = torch.full((samples,), 1.0 / samples, dtype=torch.float64)
+        if not published:
+            lat = max(math.ceil(math.sqrt(samples / 2)), 2)
+            points, weights = gauss_legendre(lat, 2 * lat)
+            weights = weights / weights.sum()
         values = spherical_harmonics(points, lmax, normalization="integral", normalize=False)
         self.register_constant("points", lambda: points.clone())
+        self.register_constant("weights", lambda: weights.clone())
         self.register_constant("harmonics", lambda: values.clone())
 
     def sample(self, x: AtomFeatures) -> Float[Tensor, "atoms points"]:
@@ -417,7 +421,7 @@ class SphereEnergyHead(SphereHead):
 
     def forward(self, x: AtomFeatures) -> Float[Tensor, " atoms"]:
         """Atomic energies before scale and references."""
-        return self.sample(x).mean(-1)
+        return self.sample(x) @ self.weights
 
 
 class SphereForceHead(SphereHead):
@@ -425,4 +429,4 @@ class SphereForceHead(SphereHead):
 
     def forward(self, x: AtomFeatures, graph: AtomGraph) -> Float[Tensor, "atoms 3"]:
         """Forces before scaling."""
-        return self.sample(x) @ self.points / len(self.points)
+        return self.sample(x) @ (self.points * self.weights[:, None])

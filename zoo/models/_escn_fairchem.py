@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zoo.errors import CapabilityError, StateMismatchError
 from zoo.layers.atomistic._reference import ELEMENTS
-from zoo.models._escn_blocks import sampled_points
+from zoo.models._escn_blocks import spiral_points
 
 #: their factor on energies
 ENERGY_SCALE = 1e-3
@@ -114,16 +114,14 @@ def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
         "envelope": None,
         "resolution": None if resolution is None else [resolution, resolution],
         "samples": given["num_sphere_samples"],
-        "sphere_points": "weighted",
+        "sphere_points": "spiral",
     }
 
 
 def _check_constants(state: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
-    points, weights = sampled_points(given["num_sphere_samples"])
+    points = spiral_points(given["num_sphere_samples"])
     found = state.get("sphere_points")
-    if found is not None and not torch.allclose(
-        found.double(), points * weights[:, None], rtol=0, atol=1e-4
-    ):
+    if found is not None and not torch.allclose(found.double(), points, rtol=0, atol=1e-4):
         raise StateMismatchError(
             "sphere_points are not those of fairchem-core 1.10; weights made with other points "
             "can't be converted"

@@ -24,8 +24,8 @@ Deviations from the authors' code: frames are the same in every call (theirs are
 about the edge, which changes results by rounding and aliasing alone), and derivatives go through
 them. `envelope="polynomial"` (the default) makes messages vanish at the cutoff with two continuous
 derivatives, which forces as gradients need; None is the published form. The authors' heads look
-at points a little off the unit sphere (`sphere_points="weighted"`, which published weights need);
-ours lie on it ("unit").
+at points of a spiral a little off the unit sphere (`sphere_points="spiral"`, which published
+weights need); ours at a product grid of Gauss and Legendre, whose directions add up to nothing.
 """
 
 import math
@@ -132,8 +132,8 @@ class ESCN(AtomisticModel):
         nonlinearity: "grid", the paper's, or "gate", which is exactly equivariant.
         resolution: polar angles (an even number) and azimuths of all grids; the authors' if None:
             2 (L + 1), and 2 M + 1 for messages, 2 (L + 1) + 1 for atoms.
-        samples: points on the sphere at which the heads look.
-        sphere_points: "unit", or "weighted" as published weights need it.
+        samples: points on the sphere at which the heads look, about.
+        sphere_points: "product", or "spiral" as published weights need it.
         max_z: largest atomic number.
         heads: what to predict, from "energy" (eV, with forces and stress as derivatives),
             "forces" and "stress" (direct instead), "dipole" (e Å) and "polarizability" (Å³).
@@ -162,7 +162,7 @@ class ESCN(AtomisticModel):
         nonlinearity: Literal["grid", "gate"] = "grid",
         resolution: Sequence[int] | None = None,
         samples: int = 128,
-        sphere_points: Literal["unit", "weighted"] = "unit",
+        sphere_points: Literal["product", "spiral"] = "product",
         max_z: int = 118,
         heads: Sequence[str] = ("energy",),
     ) -> None:
@@ -178,10 +178,10 @@ class ESCN(AtomisticModel):
         }
         _check_sizes(sizes, max_neighbors, resolution)
         check_degrees(lmax, mmax)
-        scaled = sphere_points == "weighted"
+        published = sphere_points == "spiral"
         own: dict[str, Callable[[], nn.Module]] = {
-            "energy": lambda: SphereEnergyHead(lmax, sphere_channels, samples, scaled=scaled),
-            "forces": lambda: SphereForceHead(lmax, sphere_channels, samples, scaled=scaled),
+            "energy": lambda: SphereEnergyHead(lmax, sphere_channels, samples, published=published),
+            "forces": lambda: SphereForceHead(lmax, sphere_channels, samples, published=published),
         }
         super().__init__(
             cutoff=cutoff,
@@ -191,6 +191,7 @@ class ESCN(AtomisticModel):
             max_z=max_z,
             own_heads=own if nonlinearity == "grid" else None,
         )
+        self.exact = nonlinearity == "gate"
         self.max_neighbors, self.envelope = max_neighbors, envelope
         self.elements = nn.Embedding(max_z + 1, sphere_channels)
         self.basis = GaussianBasis(cutoff, num_rbf, width=rbf_width)

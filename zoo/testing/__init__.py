@@ -7,13 +7,14 @@
 `AtomisticContract` is the same as a pytest class: derive from it and give a configuration.
 """
 
-from zoo.testing._result import CAPS, CheckResult, Skip, tolerance
+from zoo.testing._result import APPROXIMATE_CAPS, CAPS, CheckResult, Skip, tolerance
 from zoo.testing._subject import LAWS, Law, Subject, symmetry_group
 from zoo.testing.broken import BROKEN, Broken
 from zoo.testing.checks import CHECKS, check_contract, iterate_contract, plan, run_check
 from zoo.testing.suite import AtomisticContract, unsettled
 
 __all__ = [
+    "APPROXIMATE_CAPS",
     "BROKEN",
     "CAPS",
     "CHECKS",

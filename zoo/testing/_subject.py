@@ -102,6 +102,11 @@ class Subject:
         return np.random.default_rng([self.seed, *name.encode()])
 
     @property
+    def exact(self) -> bool:
+        """Whether the model's symmetry is exact; false only if it says so itself."""
+        return bool(getattr(self.model, "exact", True))
+
+    @property
     def cutoff(self) -> float | None:
         """The model's cutoff (Å), if it says so."""
         cutoff = getattr(self.model, "cutoff", None)

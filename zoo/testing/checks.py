@@ -62,7 +62,8 @@ def run_check(name: str, subject: Subject, tolerances: Tolerances | None = None)
     Args:
         name: a key of `CHECKS`.
         subject: the model in one precision.
-        tolerances: what the architecture declares, within `CAPS`.
+        tolerances: what the architecture declares, within `CAPS`, or within `APPROXIMATE_CAPS` if
+            the model has an attribute `exact` that is False.
 
     Returns:
         The result. A check that raises has failed; one that has nothing to measure is skipped.
@@ -73,7 +74,7 @@ def run_check(name: str, subject: Subject, tolerances: Tolerances | None = None)
     """
     if (name, subject.dtype) not in plan([name]):
         raise ConfigError(f"{name} is measured in {', '.join(CAPS[name])}, not in {subject.dtype}")
-    bound = tolerance(name, subject.dtype, tolerances)
+    bound = tolerance(name, subject.dtype, tolerances, exact=subject.exact)
     try:
         detail = CHECKS[name](subject)
     except (Skip, CapabilityError) as problem:

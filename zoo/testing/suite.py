@@ -86,7 +86,8 @@ class AtomisticContract:
     def test_contract(self, check: str, dtype: str) -> None:
         """The check passes; skipped if the model has nothing of the kind."""
         spec, _ = registry.resolve(self.architecture)
-        result = run_check(check, self.subject(dtype), spec.tolerances)
+        subject = self.subject(dtype)
+        result = run_check(check, subject, spec.bounds(exact=subject.exact))
         if result.skipped:
             raise unittest.SkipTest(result.reason)
         if not result.passed:
