@@ -51,9 +51,7 @@ def test_exact_grids_give_coefficients_back(name):
 @pytest.mark.parametrize("name", EXACT)
 def test_a_coarse_grid_is_refused_with_its_error(name):
     points, weights = EXACT[name](L - 1)
-    with pytest.raises(
-        ConfigError, match=rf"{len(points)} points is too coarse.*7 x 13"
-    ):
+    with pytest.raises(ConfigError, match=rf"{len(points)} points is too coarse.*7 x 13"):
         from_grid_matrix(L, points, weights)
     back = from_grid_matrix(L, points, weights, allow_aliasing=True)
     assert back.shape == (49, len(points))
