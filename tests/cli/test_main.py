@@ -33,7 +33,7 @@ def test_every_verb_has_help(cli: Callable[..., tuple[int, str, str]], verb: str
     made = [["generate", method] for method in ("gfn2", "emt", "dft")]
     groups = {
         "data": [*made, ["check"], ["convert"], ["split"]],
-        "bench": [["atoms"], ["data"]],
+        "bench": [["atoms"], ["data"], ["tensor-products"]],
         "cache": [["ls"], ["prune"]],
         "trust": [["fit"], ["test"]],
     }

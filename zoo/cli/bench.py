@@ -1,7 +1,7 @@
 """`zoo bench`: time and memory, measured here."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,6 +58,9 @@ def tensor_products(
         str, typer.Option(help="Of cg, cg_sparse, gaunt_grid, ..., e3nn; without it all.")
     ] = "",
     device: _common.Device = "cpu",
+    so2: Annotated[
+        bool, typer.Option("--so2/--no-so2", help="Time SO2Convolution against e3nn as well.")
+    ] = True,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the CSV files and the plot.")
     ] = Path("tensor-products"),
@@ -80,12 +83,29 @@ def tensor_products(
             progress=bar,
         )
     files = report.write(output, rows, machine)
-    heads = list(report.COLUMNS.values())
-    parts = [_common.table(report.table_rows(rows), heads)]
+    messages = _messages(lmax, device, quiet=as_json) if so2 else []
+    parts = [_common.table(report.table_rows(rows), list(report.COLUMNS.values()))]
+    if messages:
+        parts.append(_common.table(messages, ("what", "ours", "peer", "ratio", "target", "note")))
     parts.append(", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what"))
     parts += report.recommendation(rows)
     parts.append("wrote " + ", ".join(str(file) for file in files))
-    _common.emit([*rows, machine], "\n".join(parts), as_json=as_json)
+    _common.emit([*rows, *messages, machine], "\n".join(parts), as_json=as_json)
+
+
+def _messages(lmax: int, device: str, *, quiet: bool) -> list[dict[str, Any]]:
+    """The product of features with harmonics of edges, where frames make it cheap."""
+    from zoo.apps._bench_so2 import PEER_LIMIT, measure
+    from zoo.apps._bench_tp import check_device
+
+    with _common.progress("SO(2) convolutions", quiet=quiet) as bar:
+        return measure(
+            3,
+            lmax=min(max(lmax, 2), PEER_LIMIT),
+            device=check_device(device),
+            progress=bar,
+            degrees=range(2, max(lmax, 4) + 1, 2),
+        )
 
 
 def _names(text: str) -> list[str]:
