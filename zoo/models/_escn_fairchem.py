@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zoo.errors import CapabilityError, StateMismatchError
 from zoo.layers.atomistic._reference import ELEMENTS
-from zoo.models._escn_blocks import spiral_points
+from zoo.models._escn_heads import spiral_points
 
 #: their factor on energies
 ENERGY_SCALE = 1e-3

@@ -29,8 +29,9 @@ weights need); ours at a product grid of Gauss and Legendre, whose directions ad
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -50,11 +51,10 @@ from zoo.models._escn_blocks import (
     LeaveGrid,
     Message,
     NodeUpdate,
-    SphereEnergyHead,
-    SphereForceHead,
 )
 from zoo.models._escn_edges import EdgeGeometry, edge_geometry, frame_rows
 from zoo.models._escn_fairchem import convert_state
+from zoo.models._escn_heads import sphere_heads
 from zoo.models._spherical import head_tensors, head_vectors
 from zoo.registry import register
 
@@ -166,62 +166,36 @@ class ESCN(AtomisticModel):
         max_z: int = 118,
         heads: Sequence[str] = ("energy",),
     ) -> None:
-        sizes = {
-            "num_layers": num_layers,
-            "lmax": lmax,
-            "sphere_channels": sphere_channels,
-            "hidden_channels": hidden_channels,
-            "edge_channels": edge_channels,
-            "num_rbf": num_rbf - 1,
-            "samples": samples,
-            "max_z": max_z,
-        }
-        _check_sizes(sizes, max_neighbors, resolution)
-        check_degrees(lmax, mmax)
+        sizes = Sizes(
+            lmax=lmax,
+            mmax=mmax,
+            channels=sphere_channels,
+            hidden=hidden_channels,
+            edge_channels=edge_channels,
+            num_rbf=num_rbf,
+            max_z=max_z,
+            grid=None if resolution is None else tuple(resolution),
+            gate=nonlinearity == "gate",
+        )
+        sizes.check(num_layers=num_layers, samples=samples, max_neighbors=max_neighbors)
         published = sphere_points == "spiral"
-        own: dict[str, Callable[[], nn.Module]] = {
-            "energy": lambda: SphereEnergyHead(lmax, sphere_channels, samples, published=published),
-            "forces": lambda: SphereForceHead(lmax, sphere_channels, samples, published=published),
-        }
+        own = sphere_heads(lmax, sphere_channels, samples, published=published)
         super().__init__(
             cutoff=cutoff,
             heads=heads,
             features=sphere_channels,
             channels=sphere_channels,
             max_z=max_z,
-            own_heads=own if nonlinearity == "grid" else None,
+            own_heads=None if sizes.gate else own,
         )
-        self.exact = nonlinearity == "gate"
+        self.exact = sizes.gate
         self.max_neighbors, self.envelope = max_neighbors, envelope
         self.elements = nn.Embedding(max_z + 1, sphere_channels)
         self.basis = GaussianBasis(cutoff, num_rbf, width=rbf_width)
         self.frames = EdgeFrames(lmax, mmax)
-        grid = None if resolution is None else cast(tuple[int, int], tuple(resolution))
-        points = 0 if nonlinearity == "gate" else math.prod(grid or escn_resolution(lmax, mmax))
-        kept = 2 * sum(order_sizes(lmax, mmax))
-        # per edge: hidden channels of two convolutions and their gates, coefficients, grid values
-        size = 8 * (2 * mmax + 1) * hidden_channels + 2 * (kept + points) * sphere_channels
         #: edges of a block
-        self.block = max(BLOCK // size, 1)
-        self.layers = nn.ModuleList(
-            Layer(
-                EdgeScalars(edge_channels, num_rbf, max_z),
-                Message(
-                    lmax,
-                    mmax,
-                    sphere_channels,
-                    hidden_channels,
-                    edge_channels,
-                    GridActivation(lmax, mmax, grid or escn_resolution(lmax, mmax))
-                    if nonlinearity == "grid"
-                    else FrameGate(lmax, mmax, sphere_channels),
-                ),
-                NodeUpdate(sphere_channels, _inside(nonlinearity, lmax, sphere_channels, grid)),
-                first=number == 0,
-            )
-            for number in range(num_layers)
-        )
-
+        self.block = max(BLOCK // sizes.per_edge, 1)
+        self.layers = nn.ModuleList(_layer(sizes, first=k == 0) for k in range(num_layers))
         if nonlinearity == "gate":
             self._keep_variances()
 
@@ -277,31 +251,80 @@ class ESCN(AtomisticModel):
         return [self.elements, *self.layers, self.heads]
 
 
-def _inside(
-    nonlinearity: str, lmax: int, channels: int, resolution: tuple[int, int] | None
-) -> tuple[nn.Module, nn.Module]:
-    """The nonlinearities of the update of atoms."""
-    if nonlinearity == "gate":
-        return NodeGate(lmax, channels), NodeGate(lmax, channels)
-    grid = SphereGrid(lmax, resolution=resolution or escn_resolution(lmax, lmax))
-    return EnterGrid(grid), LeaveGrid(grid)
+@dataclass(frozen=True)
+class Sizes:
+    """What the blocks of a layer are made from; see `ESCN`."""
+
+    lmax: int
+    mmax: int
+    channels: int
+    hidden: int
+    edge_channels: int
+    num_rbf: int
+    max_z: int
+    grid: tuple[int, ...] | None
+    gate: bool
+
+    def check(self, *, num_layers: int, samples: int, max_neighbors: int | None) -> None:
+        """Refuses impossible sizes.
+
+        Raises:
+            ConfigError: names the argument.
+        """
+        for name, value, low in (
+            ("num_layers", num_layers, 1),
+            ("lmax", self.lmax, 1),
+            ("sphere_channels", self.channels, 1),
+            ("hidden_channels", self.hidden, 1),
+            ("edge_channels", self.edge_channels, 1),
+            ("num_rbf", self.num_rbf, 2),
+            ("samples", samples, 1),
+            ("max_z", self.max_z, 1),
+            ("max_neighbors", 1 if max_neighbors is None else max_neighbors, 1),
+        ):
+            if value < low:
+                raise ConfigError(f"escn: {name} is {value}; expected {low} or more")
+        if self.max_z > 118:
+            raise ConfigError(f"escn: max_z is {self.max_z}; no element lies beyond 118")
+        if self.grid is not None and len(self.grid) != 2:
+            raise ConfigError(
+                f"escn: resolution is {list(self.grid)}; expected polar angles and azimuths"
+            )
+        check_degrees(self.lmax, self.mmax)
+
+    def resolution(self, mmax: int) -> tuple[int, int]:
+        """Polar angles and azimuths of a grid for orders up to `mmax`."""
+        if self.grid is None:
+            return escn_resolution(self.lmax, mmax)
+        lat, lon = self.grid
+        return lat, lon
+
+    @property
+    def per_edge(self) -> int:
+        """How many numbers a layer makes of an edge, about."""
+        points = 0 if self.gate else math.prod(self.resolution(self.mmax))
+        kept = 2 * sum(order_sizes(self.lmax, self.mmax))
+        # hidden channels of two convolutions and their gates, coefficients, values on the grid
+        return 8 * (2 * self.mmax + 1) * self.hidden + 2 * (kept + points) * self.channels
 
 
-def _check_sizes(
-    sizes: dict[str, int], max_neighbors: int | None, resolution: Sequence[int] | None
-) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            shown = (value + 1, 2) if name == "num_rbf" else (value, 1)
-            raise ConfigError(f"escn: {name} is {shown[0]}; expected {shown[1]} or more")
-    if sizes["max_z"] > 118:
-        raise ConfigError(f"escn: max_z is {sizes['max_z']}; no element lies beyond 118")
-    if max_neighbors is not None and max_neighbors < 1:
-        raise ConfigError(f"escn: max_neighbors is {max_neighbors}; expected 1 or more, or None")
-    if resolution is not None and len(resolution) != 2:
-        raise ConfigError(
-            f"escn: resolution is {list(resolution)}; expected polar angles and azimuths"
-        )
+def _layer(sizes: Sizes, *, first: bool) -> Layer:
+    lmax, mmax, channels = sizes.lmax, sizes.mmax, sizes.channels
+    activation: GridActivation | FrameGate
+    inside: tuple[nn.Module, nn.Module]
+    if sizes.gate:
+        activation = FrameGate(lmax, mmax, channels)
+        inside = NodeGate(lmax, channels), NodeGate(lmax, channels)
+    else:
+        activation = GridActivation(lmax, mmax, sizes.resolution(mmax))
+        grid = SphereGrid(lmax, resolution=sizes.resolution(lmax))
+        inside = EnterGrid(grid), LeaveGrid(grid)
+    return Layer(
+        EdgeScalars(sizes.edge_channels, sizes.num_rbf, sizes.max_z),
+        Message(lmax, mmax, channels, sizes.hidden, sizes.edge_channels, activation),
+        NodeUpdate(channels, inside),
+        first=first,
+    )
 
 
 #: what turns other packages' state dicts and configurations into constructor arguments and weights
