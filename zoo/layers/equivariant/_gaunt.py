@@ -14,6 +14,7 @@ Fourier variant: X and Y as two-dimensional Fourier series, whose coefficients a
 fast transforms (Luo et al., arXiv:2401.10216).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ class GauntGrid(DegreeWeighted):
             for name, (_, members) in span.items():
                 degrees = [leg.entries[i].l for i in members]
                 source = _values if n < 3 else _projection
-                self.register_constant(_name(n, name), _bound(source, degrees, points, weights))
+                self.register_constant(_name(n, name), _table(source, degrees, points, weights))
         self.terms = [
             (a, b, c)
             for a in self.spans[0]
@@ -125,14 +126,14 @@ class GauntGrid(DegreeWeighted):
                 "the error"
             )
 
-    def _table(self, leg: int, name: Class) -> Tensor:
+    def _matrix(self, leg: int, name: Class) -> Tensor:
         table: Tensor = getattr(self, _name(leg, name))
         return table
 
     def _signals(self, leg: int, x: Tensor) -> dict[Class, Tensor]:
         """Values on the grid of each class, (points, columns)."""
         spans = self.spans[leg - 1]
-        return {name: self._table(leg, name) @ x[rows].flatten(1) for name, rows in spans.items()}
+        return {name: self._matrix(leg, name) @ x[rows].flatten(1) for name, rows in spans.items()}
 
     def product(self, x: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
         """z of a piece."""
@@ -144,7 +145,7 @@ class GauntGrid(DegreeWeighted):
             else:
                 products[c] = on_x[a] * on_y[b]
         parts = [
-            self._table(3, name) @ products[name]
+            self._matrix(3, name) @ products[name]
             if name in products
             else x.new_zeros(rows.stop - rows.start, x[0].numel())
             for name, rows in self.spans[2].items()
@@ -155,7 +156,7 @@ class GauntGrid(DegreeWeighted):
         """Derivatives of <g, z>."""
         on_x, on_y = self._signals(1, x), self._signals(2, y)
         back = {
-            name: self._table(3, name).T @ g[rows].flatten(1)
+            name: self._matrix(3, name).T @ g[rows].flatten(1)
             for name, rows in self.spans[2].items()
         }
         to_x: dict[Class, Tensor] = {}
@@ -170,7 +171,7 @@ class GauntGrid(DegreeWeighted):
 
     def _gathered(self, leg: int, signals: dict[Class, Tensor], x: Tensor) -> Tensor:
         parts = [
-            self._table(leg, name).T @ signals[name]
+            self._matrix(leg, name).T @ signals[name]
             if name in signals
             else x.new_zeros(rows.stop - rows.start, x[0].numel())
             for name, rows in self.spans[leg - 1].items()
@@ -196,7 +197,7 @@ class GauntFourier(DegreeWeighted):
         self.spans = [{name: rows for name, (rows, _) in span.items()} for span in spans]
         for n, (leg, span) in enumerate(zip(legs, spans, strict=True), 1):
             for name, (_, members) in span.items():
-                source = _bound(_series, [leg.entries[i].l for i in members], n, self.band)
+                source = _table(_series, [leg.entries[i].l for i in members], n, self.band)
                 self.register_constant(_name(n, (name, 0)), source)
         self.terms = [
             (a, b, a * b) for a in self.spans[0] for b in self.spans[1] if a * b in self.spans[2]
@@ -259,8 +260,9 @@ def _grid(degree: int, grid: str, resolution: tuple[int, int] | None) -> tuple[T
     return gauss_legendre(*grid_size(degree))
 
 
-def _bound(function: Any, *arguments: Any) -> Any:
-    return lambda: function(*arguments)
+def _table(function: Callable[..., Tensor], *arguments: Any) -> Callable[[], Tensor]:
+    """A source of copies of a table, computed once, in float64."""
+    return function(*arguments).clone
 
 
 def _name(leg: int, group: Class) -> str:

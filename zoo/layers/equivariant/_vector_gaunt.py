@@ -14,6 +14,7 @@ Unlike the product of functions, the cross product of vectors couples odd l1 + l
 give theirs (Xie et al., The Price of Freedom, arXiv:2506.13523, on vector spherical harmonics).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,13 +52,13 @@ class VectorGaunt(DegreeWeighted):
             spans, start = {}, 0
             for sign, (fields, _) in part.items():
                 self.register_constant(
-                    f"table{n}_{_letter(sign)}", _bound(_field, fields, lat, lon)
+                    f"table{n}_{_letter(sign)}", _table(_field, fields, lat, lon)
                 )
                 spans[sign] = slice(start, start := start + sum(2 * j + 1 for j, _ in fields))
             self.spans.append(spans)
         self.projections = [(sign, how) for sign, how, _ in outputs]
         for sign, how, fields in outputs:
-            source = _bound(_project, fields, how, lat, lon)
+            source = _table(_project, fields, how, lat, lon)
             self.register_constant(f"table3_{_letter(sign)}_{how}", source)
         self.normalize()
 
@@ -93,8 +94,9 @@ def _letter(sign: int) -> str:
     return "f" if sign > 0 else "p"
 
 
-def _bound(function: Any, *arguments: Any) -> Any:
-    return lambda: function(*arguments)
+def _table(function: Callable[..., Tensor], *arguments: Any) -> Callable[[], Tensor]:
+    """A source of copies of a table, computed once, in float64."""
+    return function(*arguments).clone
 
 
 def _inputs(leg: Leg) -> dict[int, tuple[Fields, list[Kind]]]:
