@@ -5,6 +5,7 @@ the products are written where they belong. Product, its adjoint by the features
 derivative by the weights are each other's derivatives, so backward works at every order.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from torch.autograd import Function
 
 from zoo.errors import ConfigError
 from zoo.functional.so2 import OrderSizes
+
+#: below this many numbers in a row, products of whole tensors beat those of each order
+SHORT = 256
 
 
 def scale_orders(
@@ -61,9 +65,25 @@ def _by_weight(weights: Tensor, sizes: OrderSizes) -> list[Tensor]:
     return [part[:, None] for part in weights.split(counts, dim=1)]
 
 
+@functools.cache
+def _weight_rows(lmax: int, mmax: int) -> Tensor:
+    """The row of weights that each row of features takes."""
+    sizes = OrderSizes(lmax, mmax, 1, 1)
+    rows, start = [], 0
+    for m in range(mmax + 1):
+        own = list(range(start, start + sizes.degrees(m)))
+        rows += own if m == 0 else own + own
+        start += sizes.degrees(m)
+    return torch.tensor(rows)
+
+
 def _multiply(x: Tensor, weights: Tensor, out: Tensor, sizes: OrderSizes) -> None:
-    rows = (_by_order(x, sizes), _by_weight(weights, sizes), _by_order(out, sizes))
-    for part, weight, place in zip(*rows, strict=True):
+    if sizes.degrees(0) * x.shape[2] < SHORT:
+        rows = _weight_rows(sizes.lmax, sizes.mmax).to(x.device)
+        torch.mul(x, weights.index_select(1, rows), out=out)
+        return
+    views = (_by_order(x, sizes), _by_weight(weights, sizes), _by_order(out, sizes))
+    for part, weight, place in zip(*views, strict=True):
         torch.mul(part, weight, out=place)
 
 
