@@ -1,4 +1,4 @@
-"""EquiformerV2 under the inherited contract, where its construction is exactly equivariant."""
+"""EquiformerV2 under the inherited contract: exactly equivariant with gates, nearly on grids."""
 
 from zoo.testing import AtomisticContract
 
@@ -39,3 +39,18 @@ class TestEquiformerV2OtherOptions(AtomisticContract):
         "renormalize": False,
         "heads": ["energy", "dipole", "polarizability"],
     }
+
+
+class TestEquiformerV2OnGrids(AtomisticContract):
+    architecture = "equiformer_v2"
+    config = {
+        **SMALL,
+        "activation": "separable_s2",
+        "feed_forward": "separable_grid_mlp",
+        "grid_resolution": 8,
+    }
+
+
+class TestEquiformerV2WithDirectHeads(AtomisticContract):
+    architecture = "equiformer_v2"
+    config = {**SMALL, "num_layers": 1, "heads": ["energy", "forces", "stress"]}

@@ -111,6 +111,8 @@ class EquiformerV2(AtomisticModel):
     """
 
     symmetry = "SO(3)"
+    #: an energy head has the authors' parameters for degrees above 0 too, which no energy depends on
+    idle_parameters = True
 
     def __init__(  # noqa: PLR0913  # hyper-parameters are arguments
         self,
@@ -160,6 +162,8 @@ class EquiformerV2(AtomisticModel):
                 "stress": lambda: TensorHead(plan.network(1)),
             },
         )
+        #: whether the symmetry is exact: grids alias
+        self.exact = activation == "gate" and feed_forward == "gate"
         self.max_neighbors = max_neighbors
         self.envelope = envelope
         self.basis = GaussianBasis(cutoff, num_basis)

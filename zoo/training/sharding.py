@@ -98,9 +98,10 @@ def strategy(recipe: Recipe, model: nn.Module) -> Any:
         check(recipe)
         return Sharded(state_dict_type="full")
     if options.strategy == "ddp" or options.devices * options.num_nodes > 1:
-        # a head without samples in a share of the batch, and the offset of an energy that is not
-        # trained on, have no gradient
+        # a head without samples in a share of the batch, the offset of an energy that is not
+        # trained on, and what an architecture says of itself have no gradient
         idle = len(getattr(model, "heads", ())) > 1 or recipe.loss.energy is None
+        idle = idle or getattr(model, "idle_parameters", False)
         return DDPStrategy(find_unused_parameters=idle)
     return "auto"
 

@@ -206,7 +206,7 @@ class GraphAttention(nn.Module):
 
     def _hidden(self, x: Tensor, edges: EdgeBatch) -> tuple[Tensor, Tensor]:
         """Activated features in the frames, and the weights of the heads."""
-        both = torch.cat([edges.rotation.gather(x, end) for end in (0, 1)], dim=2)
+        both = edges.rotation.gather_both(x)
         radial = self.radial(edges).view(len(both), self.weight_rows, both.shape[2])
         hidden, extra = self.first(both * radial.index_select(1, self.weight_row))
         alphas = self.sizes.heads * self.sizes.alpha
