@@ -10,6 +10,7 @@ from zoo.functional import (
     from_e3nn,
     order_major_index,
     quaternion_to_matrix,
+    so2,
     spherical_harmonics,
     to_e3nn,
     wigner_blocks,
@@ -89,6 +90,37 @@ def test_derivatives_of_the_map(extra, parity):
 
     assert torch.autograd.gradcheck(call, (x, layer.bias, *weights))
     assert torch.autograd.gradgradcheck(call, (x, layer.bias, *weights))
+
+
+def test_gradients_by_weights_are_computed_where_they_are_wanted(monkeypatch):
+    """Forces need none of them; afterwards the gradient of a loss of forces has them all."""
+    calls = []
+    outer = so2._outer
+    monkeypatch.setattr(so2, "_outer", lambda *args: calls.append(len(args)) or outer(*args))
+    layer = SO2Linear(2, 1, 2, 2).double()
+    x = torch.randn(3, 7, 2, dtype=torch.float64, requires_grad=True)
+    energy = layer(x).pow(3).sum()
+    (force,) = torch.autograd.grad(energy, x, create_graph=True)
+    assert calls == []
+    force.square().sum().backward()
+    assert calls
+    found = [p.grad.clone() for p in layer.parameters()]
+
+    def loss(*parameters):
+        named = dict(zip(dict(layer.named_parameters()), parameters, strict=True))
+        y = torch.func.functional_call(layer, named, (x,))
+        (slope,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+        return slope.square().sum()
+
+    parameters = tuple(p.detach().clone().requires_grad_() for p in layer.parameters())
+    assert torch.autograd.gradcheck(loss, parameters)
+    again = torch.autograd.grad(loss(*parameters), parameters)
+    for ours, expected in zip(found, again, strict=True):
+        assert torch.allclose(ours, expected)
+    # gradients of some inputs, asked for by name
+    for which in ("weight.0", "weight.1"):
+        (one,) = torch.autograd.grad(layer(x).pow(3).sum(), dict(layer.named_parameters())[which])
+        assert one.abs().max() > 0
 
 
 def test_radial_weights_multiply_the_input():

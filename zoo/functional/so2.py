@@ -23,6 +23,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
+from zoo.functional.needed import needs_gradient, traceable
+
 
 @dataclass(frozen=True)
 class OrderSizes:
@@ -75,7 +77,7 @@ def order_linear(
     Returns:
         The extra scalars, and order-major features.
     """
-    out: tuple[Tensor, Tensor] = _map(sizes, x, bias, *weights)
+    out: tuple[Tensor, Tensor] = _map(sizes, x, bias, *(traceable(w) for w in weights))
     return out
 
 
@@ -138,7 +140,7 @@ class _Map(Function):
             of_x = _adjoint(sizes, extra, out, *weights)
         if ctx.biased and ctx.needs_input_grad[2]:
             of_bias = torch.cat([extra.sum(0), out[:, : sizes.degrees(0)].sum(0).flatten()])
-        if any(ctx.needs_input_grad[3:]):
+        if needs_gradient(ctx, len(weights)):
             of_weights = _outer(sizes, x, extra, out, *(len(w) for w in weights))
         return None, of_x, of_bias, *of_weights
 
@@ -165,7 +167,7 @@ class _Adjoint(Function):
         extra, out, *weights = ctx.saved_tensors
         of_extra, of_out = _map(ctx.sizes, grad, None, *weights)
         of_weights: tuple[Tensor | None, ...] = (None,) * len(weights)
-        if any(ctx.needs_input_grad[3:]):
+        if needs_gradient(ctx, len(weights)):
             of_weights = _outer(ctx.sizes, grad, extra, out, *(len(w) for w in weights))
         return None, of_extra, of_out, *of_weights
 
@@ -192,6 +194,7 @@ class _Outer(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, extra, out = ctx.saved_tensors
+        grads = tuple(traceable(g) for g in grads)
         of_x = _adjoint(ctx.sizes, extra, out, *grads) if ctx.needs_input_grad[1] else None
         of_extra, of_out = _map(ctx.sizes, x, None, *grads)
         return None, of_x, of_extra, of_out, *(None for _ in grads)
