@@ -157,7 +157,7 @@ def test_derivatives_on_the_axes(axis):
         r.requires_grad_()
 
         def matrices(v):
-            return wigner_matrix(edge_quaternion(v), 3, 1)
+            return wigner_matrix(edge_quaternion(v), 2, 1)
 
         assert torch.autograd.gradcheck(matrices, r)
         assert torch.autograd.gradgradcheck(matrices, r)

@@ -5,7 +5,7 @@ In the complex basis, with the quaternion as the pair a = w + i y, b = x + i z (
     D_{m'm} = sqrt((l+m')! (l-m')! / ((l+m)! (l-m)!))
               sum_j C(l+m, j) C(l-m, l+m'-j) a^j b^(l+m-j) (-b*)^(l+m'-j) (a*)^(j-m-m')
 
-(Varshalovich, Moskalev, Khersonskii, Quantum Theory of Angular Momentum, section 4.3). Each term
+(Varshalovich, Moskalev, Khersonskii, Quantum Theory of Angular Momentum). Each term
 is a^(m+m') b^(m-m'), a negative power meaning the conjugate, times a polynomial in |a|^2 and
 |b|^2 = 1 - |a|^2. So D_{m'm} = a^(m+m') b^(m-m') P(c) with c = |a|^2 - |b|^2, the cosine of the
 polar angle: no division and no angle, hence no pole. P is kept in Chebyshev's polynomials,
@@ -85,10 +85,10 @@ def kept_rows(lmax: int, mmax: int) -> list[tuple[int, int]]:
     return rows
 
 
-Term = tuple[int, int, int, int, float]  # part (0 real, 1 imaginary), row, column, degree, factor
+Term = tuple[int, int, int, float]  # part (0 real, 1 imaginary), row, column, factor
 
 
-def _terms(degree: int, row: int, column: int) -> list[Term]:
+def _terms(row: int, column: int) -> list[Term]:
     """An entry of the real matrix as a sum over parts of D_{m'm} and D_{m', -m}, m', m >= 0.
 
     From Y_{+m} = sqrt(2) Re Y~_m and Y_{-m} = sqrt(2) Im Y~_m.
@@ -97,12 +97,12 @@ def _terms(degree: int, row: int, column: int) -> list[Term]:
     if m == 0 or n == 0:
         factor = 1.0 if m == n else math.sqrt(2.0)
         part = int(row < 0 or column < 0)
-        return [(part, m, n, degree, -factor if column < 0 else factor)]
+        return [(part, m, n, -factor if column < 0 else factor)]
     if row > 0:
         signs, part = ((1.0, 1.0), 0) if column > 0 else ((-1.0, 1.0), 1)
     else:
         signs, part = ((1.0, 1.0), 1) if column > 0 else ((1.0, -1.0), 0)
-    return [(part, m, n, degree, signs[0]), (part, m, -n, degree, signs[1])]
+    return [(part, m, n, signs[0]), (part, m, -n, signs[1])]
 
 
 @functools.cache
@@ -124,7 +124,7 @@ def entries(lmax: int, mmax: int) -> tuple[Tensor, Tensor, Tensor]:
         for column in range(-degree, degree + 1):
             place = torch.zeros(2, lmax + 1, dtype=torch.float64)
             found = [0, 0]
-            for t, (part, m, n, _, factor) in enumerate(_terms(degree, row, column)):
+            for t, (part, m, n, factor) in enumerate(_terms(row, column)):
                 values = polynomial(degree, m, n)
                 place[t, : len(values)] = factor * torch.tensor(values, dtype=torch.float64)
                 found[t] = part * phases + m * (2 * lmax + 1) + n + lmax

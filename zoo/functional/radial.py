@@ -96,7 +96,7 @@ def gaussian_parameters(cutoff: float, size: int, width: float = 1.0) -> tuple[T
 def bessel_basis(
     r: Float[Tensor, " edges"], cutoff: float, frequencies: Float[Tensor, " basis"]
 ) -> Float[Tensor, "edges basis"]:
-    """sqrt(2 / cutoff) sin(f_n r / cutoff) / r (DimeNet, arXiv:2003.03123, eq. 7).
+    """sqrt(2 / cutoff) sin(f_n r / cutoff) / r (DimeNet, arXiv:2003.03123).
 
     With f_n = n pi these are orthonormal on the ball of radius cutoff, and vanish on its surface.
     Finite with all derivatives at r = 0. No envelope is applied.
@@ -125,7 +125,7 @@ def polynomial_envelope(
     """The polynomial that goes from 1 at r = 0 to 0 at the cutoff with two derivatives zero there.
 
     u(x) = 1 - (p+1)(p+2)/2 x^p + p (p+2) x^(p+1) - p (p+1)/2 x^(p+2), x = r / cutoff, zero beyond
-    (DimeNet, arXiv:2003.03123, eq. 8, there over x). Evaluated as (1-x)^3 sum_{k<p} C(k+2, 2) x^k,
+    (DimeNet, arXiv:2003.03123, there over x). Evaluated as (1-x)^3 sum_{k<p} C(k+2, 2) x^k,
     which is the same, and positive up to the cutoff in every precision.
 
     Args:

@@ -5,7 +5,7 @@ In a frame whose axis y is the edge, what commutes with rotations about the edge
     out_0 = W_0 x_0,    out_+m = W^r_m x_+m - W^i_m x_-m,    out_-m = W^i_m x_+m + W^r_m x_-m,
 
 complex multiplication for every order m, with W any matrices over degrees and channels (eSCN,
-arXiv:2302.03655, eqs. 5 to 7; weights are laid out as in the code of its authors and of
+arXiv:2302.03655; weights are laid out as in the code of its authors and of
 EquiformerV2's). W^i changes sign under reflections through the edge; without it the map commutes
 with O(3).
 

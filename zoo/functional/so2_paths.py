@@ -11,7 +11,7 @@ W_0, W^r_m, W^i_m with m <= min(l1, l3), and the square matrix T between them ob
 
     W = T^T w,    T diag(1, 2, 2, ...) T^T = (2 l3 + 1) Id,
 
-so that w = T diag(1, 2, 2, ...) W / (2 l3 + 1) exactly (after eSCN, arXiv:2302.03655, section 3).
+so that w = T diag(1, 2, 2, ...) W / (2 l3 + 1) exactly (eSCN, arXiv:2302.03655).
 """
 
 import functools
