@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from zoo.apps import _peers, bench
+from zoo import registry
+from zoo.apps import _bench_models, _peers, _peers_fairchem, bench
 from zoo.apps._memory import peak_memory, reset_peak
 from zoo.apps._timing import interleaved, machine, median_ratio
 from zoo.errors import MissingExtraError
@@ -59,3 +60,18 @@ def test_data_rows():
     assert all(row["ours"] >= 0 for row in rows[:-1])
     speeds = [row["ours"] for row in rows if "1/s" in row["what"]]
     assert len(speeds) == 3 and all(speed > 1 for speed in speeds)
+
+
+def test_missing_fairchem_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(_peers_fairchem, "available", lambda package, folder: False)
+    with pytest.raises(MissingExtraError, match="fairchem-core==1.10.0"):
+        _peers_fairchem.escn(tmp_path, {})
+    with pytest.raises(MissingExtraError, match="fairchem-core==1.10.0"):
+        _peers_fairchem.equiformer_v2(tmp_path, {})
+
+
+def test_what_is_compared_is_an_architecture_with_a_converter():
+    for name, match in _bench_models.MATCHES.items():
+        spec, preset = registry.resolve(name)
+        assert not preset and registry.module_of(spec).CONVERTERS
+        assert registry.resolve(match.trained)[0] is spec
