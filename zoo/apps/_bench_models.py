@@ -33,10 +33,13 @@ class Match:
 
 
 def training_step(model: nn.Module, batch: Data, energy: bool = True) -> Step:
-    """Energy, forces and the gradient of a loss with respect to the parameters."""
+    """Energy, forces and the gradient of a loss with respect to the parameters.
+
+    Without `energy`, forces alone are computed and trained on.
+    """
 
     def step() -> None:
-        out = model(batch)
+        out = model(batch, outputs=None if energy else ["forces"])
         loss = out["forces"].square().sum()
         (loss + out["energy"].sum() if energy else loss).backward()
         model.zero_grad()
@@ -84,9 +87,47 @@ def _escn(folder: Path | None, batch: Data) -> dict[str, Step]:
     return {"ours": training_step(ours, batch), "peer": step}
 
 
+#: the sizes at which EquiformerV2 is compared, fairchem's words
+EQUIFORMER_V2: Mapping[str, Any] = {
+    "num_layers": 4,
+    "sphere_channels": 64,
+    "attn_hidden_channels": 64,
+    "num_heads": 8,
+    "attn_alpha_channels": 64,
+    "attn_value_channels": 16,
+    "ffn_hidden_channels": 64,
+    "edge_channels": 64,
+    "norm_type": "layer_norm_sh",
+    "lmax_list": [6],
+    "mmax_list": [2],
+    "grid_resolution": 18,
+    "use_grid_mlp": True,
+    "weight_init": "uniform",
+    "max_radius": 6.0,
+    "max_neighbors": None,
+    "alpha_drop": 0.0,
+    "drop_path_rate": 0.0,
+}
+
+
+def _equiformer_v2(folder: Path | None, batch: Data) -> dict[str, Step]:
+    backbone, energy, forces = _peers_fairchem.equiformer_v2(folder, EQUIFORMER_V2)
+    theirs = nn.ModuleDict({"backbone": backbone, "energy_head": energy, "force_head": forces})
+    state = theirs.train().state_dict()
+    ours = zoo.convert("equiformer_v2", state, EQUIFORMER_V2, source="fairchem").train()
+
+    def step() -> None:
+        data = _peers_fairchem.inputs(batch)  # a head overwrites what it reads: forces alone
+        forces(data, backbone(data))["forces"].square().sum().backward()
+        theirs.zero_grad()
+
+    return {"ours": training_step(ours, batch, energy=False), "peer": step}
+
+
 #: architectures whose authors' implementation can be run beside ours
 MATCHES: Mapping[str, Match] = {
     "tensornet": Match("torchmdnet", _tensornet, ">= 1.5", "tensornet"),
+    "equiformer_v2": Match("fairchem", _equiformer_v2, ">= 3", "equiformer_v2-s"),
     "escn": Match("fairchem", _escn, ">= 2", "escn-s"),
 }
 

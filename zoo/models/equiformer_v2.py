@@ -111,7 +111,7 @@ class EquiformerV2(AtomisticModel):
     """
 
     symmetry = "SO(3)"
-    #: an energy head has the authors' parameters for degrees above 0 too, which no energy depends on
+    #: energy heads have the authors' parameters for degrees above 0, which no energy depends on
     idle_parameters = True
 
     def __init__(  # noqa: PLR0913  # hyper-parameters are arguments
