@@ -99,7 +99,7 @@ class NodeGate(Gate):
 
     def forward(self, x: Features) -> Features:
         """The gated features."""
-        return x * self.factors(x[:, 0])[:, self.degrees]
+        return x * self.factors(x[:, 0]).index_select(1, self.degrees)
 
 
 class FrameGate(Gate):
@@ -123,7 +123,8 @@ class FrameGate(Gate):
 
     def forward(self, x: Features) -> Features:
         """The gated message."""
-        return x[:, self.order] * self.factors(x[:, 0])[:, self.degrees]
+        factors = self.factors(x[:, 0]).index_select(1, self.degrees)
+        return x.index_select(1, self.order) * factors
 
     def axial(self, x: Features) -> Features:
         """The same for messages of order 0 alone, one coefficient for each degree."""
