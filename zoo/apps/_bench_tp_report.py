@@ -29,6 +29,8 @@ COLUMNS = {
     "e3nn_over": "e3nn / this",
     "note": "note",
 }
+#: a smaller ratio of two times is no reason to choose
+CLEARLY = 1.1
 FIELDS = ("channels", "batch", "device")
 COLOURS = {
     "cg": "#1f6f8b",
@@ -126,8 +128,8 @@ def _advice(setting: str, ours: Sequence[Row], rows: Sequence[Row]) -> str:
         f"for the most freedom ({full} dimensions of maps, {free['interacts']} paths) take "
         f"{free['method']}, {free['step_ms']:.3g} ms a step"
     )
-    if fast is free:
-        return text + "; nothing measured here is faster."
+    if free["step_ms"] < CLEARLY * fast["step_ms"]:
+        return text + "; nothing measured here is clearly faster."
     text += (
         f". {fast['method']} is {free['step_ms'] / fast['step_ms']:.2g} times as fast, with "
         f"{fast['rank']} dimensions and {fast['interacts']} paths"
