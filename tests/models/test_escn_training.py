@@ -1,4 +1,4 @@
-"""eSCN through the shipped recipe: trained, saved, loaded, fine-tuned, with either kind of forces."""
+"""eSCN through the shipped recipe: trained, saved, loaded, fine-tuned; either kind of forces."""
 
 from pathlib import Path
 from typing import Any
