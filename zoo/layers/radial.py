@@ -12,7 +12,6 @@ from zoo.functional import (
     expnorm_parameters,
     gaussian_basis,
     gaussian_parameters,
-    polynomial_envelope,
 )
 
 
@@ -94,24 +93,3 @@ class BesselBasis(nn.Module):
     def forward(self, r: Float[Tensor, " edges"]) -> Float[Tensor, "edges basis"]:
         """Values at distances `r` (Å)."""
         return bessel_basis(r, self.cutoff, self.frequencies)
-
-
-class PolynomialEnvelope(nn.Module):
-    """The polynomial envelope, twice differentiable at the cutoff.
-
-    Args:
-        cutoff: (Å).
-        power: the first `power` - 1 derivatives vanish at r = 0.
-    """
-
-    def __init__(self, cutoff: float, power: int = 5) -> None:
-        super().__init__()
-        self.cutoff, self.power = cutoff, power
-
-    def extra_repr(self) -> str:
-        """Shown in the module's repr."""
-        return f"cutoff={self.cutoff}, power={self.power}"
-
-    def forward(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Values at distances `r` (Å)."""
-        return polynomial_envelope(r, self.cutoff, self.power)

@@ -11,6 +11,7 @@ architecture.
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from ase.data import atomic_masses
@@ -87,27 +88,46 @@ class DipoleHead(ConstantModule):
         return scatter_sum(charges[:, None] * (pos - centre[batch]) + local, batch, size)
 
 
-class PolarizabilityHead(nn.Module):
-    """Polarizability, sum_i a_i Id + S_i (Å^3 unless the data say otherwise).
-
-    S_i is a gated sum of the atom's symmetric traceless tensors.
+class _TensorHead(nn.Module):
+    """A symmetric tensor per atom, a_i Id + S_i; S_i is a gated sum of symmetric traceless tensors.
 
     Args:
         features: scalars per atom.
         channels: tensor channels.
     """
 
+    title: ClassVar[str]
+
     def __init__(self, features: int, channels: int) -> None:
         super().__init__()
         self.network = _perceptron(features, 1 + channels)
 
+    def atomic(self, x: AtomFeatures) -> Float[Tensor, "atoms 3 3"]:
+        """The tensor of each atom."""
+        if x.tensors is None:
+            raise ConfigError(f"a {self.title} head needs an architecture with tensor features")
+        out = self.network(x.scalars)
+        return _symmetric(out[:, 0], torch.einsum("cnf,nf->cn", x.tensors, out[:, 1:]))
+
+
+class PolarizabilityHead(_TensorHead):
+    """Polarizability, the sum of the atoms' tensors (Å^3 unless the data say otherwise)."""
+
+    title = "polarizability"
+
     def forward(self, x: AtomFeatures, graph: AtomGraph) -> Float[Tensor, "graphs 3 3"]:
         """Symmetric polarizability tensors."""
-        if x.tensors is None:
-            raise ConfigError("a polarizability head needs an architecture with tensor features")
-        out = self.network(x.scalars)
-        matrices = _symmetric(out[:, 0], torch.einsum("cnf,nf->cn", x.tensors, out[:, 1:]))
-        return scatter_sum(matrices, graph.batch, graph.num_graphs)
+        return scatter_sum(self.atomic(x), graph.batch, graph.num_graphs)
+
+
+class StressHead(_TensorHead):
+    """Direct stress, the mean of the atoms' tensors: a supercell has the stress of its cell."""
+
+    title = "direct stress"
+
+    def forward(self, x: AtomFeatures, graph: AtomGraph) -> Float[Tensor, "graphs 3 3"]:
+        """Symmetric stress tensors before scaling."""
+        return scatter_mean(self.atomic(x), graph.batch, graph.num_graphs)
 
 
 class ForceHead(nn.Module):
@@ -127,29 +147,6 @@ class ForceHead(nn.Module):
         if x.vectors is None:
             raise ConfigError("a direct force head needs an architecture with vector features")
         return torch.einsum("xnf,nf->nx", x.vectors, self.network(x.scalars))
-
-
-class StressHead(nn.Module):
-    """Direct stress: the mean over atoms of a_i Id + S_i, as in the head of polarizabilities.
-
-    A mean, because the stress of a supercell is that of its cell.
-
-    Args:
-        features: scalars per atom.
-        channels: tensor channels.
-    """
-
-    def __init__(self, features: int, channels: int) -> None:
-        super().__init__()
-        self.network = _perceptron(features, 1 + channels)
-
-    def forward(self, x: AtomFeatures, graph: AtomGraph) -> Float[Tensor, "graphs 3 3"]:
-        """Symmetric stress tensors before scaling."""
-        if x.tensors is None:
-            raise ConfigError("a direct stress head needs an architecture with tensor features")
-        out = self.network(x.scalars)
-        matrices = _symmetric(out[:, 0], torch.einsum("cnf,nf->cn", x.tensors, out[:, 1:]))
-        return scatter_mean(matrices, graph.batch, graph.num_graphs)
 
 
 def _symmetric(
