@@ -1,0 +1,1 @@
+"""Symmetric positive definite matrices: functions, metrics, means."""

@@ -1,0 +1,1 @@
+"""Representations of rotations by networks."""
