@@ -83,6 +83,10 @@ class DataError(ZooError, ValueError):
     """A data set with missing, ill-shaped or non-finite entries."""
 
 
+class ManifoldError(ZooError, ValueError):
+    """A point, matrix or basis that does not lie on the manifold it is used on."""
+
+
 class UnitsRequiredError(DataError):
     """A file format without units, opened without `units=`."""
 
