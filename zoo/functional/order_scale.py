@@ -22,7 +22,7 @@ SHORT = 256
 
 
 def scale_orders(
-    features: Sequence[Float[Tensor, "edges kept _"]],
+    features: Sequence[Tensor],
     weights: Float[Tensor, "edges radial"],
     sizes: OrderSizes,
 ) -> Float[Tensor, "edges kept channels"]:

@@ -91,15 +91,9 @@ def radial_width(lmax: int, mmax: int, channels: int, *, shared: bool) -> int:
     return 2 * channels * rows
 
 
-def _weight_rows(lmax: int, mmax: int, shared: bool) -> Int[Tensor, " kept"]:
-    """The row of radial weights of each order-major coefficient: by degree, or degree and |m|."""
-    rows, start = [], 0
-    for m in range(mmax + 1):
-        degrees = list(range(m, lmax + 1))
-        own = degrees if shared else list(range(start, start + len(degrees)))
-        rows += own * (2 if m else 1)  # +m, then -m
-        start += len(degrees)
-    return torch.tensor(rows)
+def _degree_rows(lmax: int, mmax: int) -> Int[Tensor, " rows"]:
+    """The degree of each row of weights by order m >= 0 and degree."""
+    return torch.tensor([degree for m in range(mmax + 1) for degree in range(m, lmax + 1)])
 
 
 class GraphAttention(nn.Module):
@@ -118,7 +112,7 @@ class GraphAttention(nn.Module):
         dropout: of attention weights, while training.
     """
 
-    weight_row: Tensor
+    degree_row: Tensor
 
     def __init__(
         self,
@@ -142,8 +136,8 @@ class GraphAttention(nn.Module):
         extra = sizes.heads * sizes.alpha + activation.scalars
         self.first = SO2Linear(lmax, mmax, 2 * channels, sizes.hidden, extra_scalars=extra)
         self.second = SO2Linear(lmax, mmax, sizes.hidden, sizes.heads * sizes.value)
-        self.weight_rows = radial_width(lmax, mmax, channels, shared=share_radial) // (2 * channels)
-        self.register_buffer("weight_row", _weight_rows(lmax, mmax, share_radial), persistent=False)
+        self.share_radial = share_radial
+        self.register_buffer("degree_row", _degree_rows(lmax, mmax), persistent=False)
         self.alpha_norm = nn.LayerNorm(sizes.alpha) if renormalize else nn.Identity()
         bound = sizes.alpha**-0.5
         self.query = nn.Parameter(torch.empty(sizes.heads, sizes.alpha).uniform_(-bound, bound))
@@ -207,8 +201,11 @@ class GraphAttention(nn.Module):
     def _hidden(self, x: Tensor, edges: EdgeBatch) -> tuple[Tensor, Tensor]:
         """Activated features in the frames, and the weights of the heads."""
         both = edges.rotation.gather_both(x)
-        radial = self.radial(edges).view(len(both), self.weight_rows, both.shape[2])
-        hidden, extra = self.first(both * radial.index_select(1, self.weight_row))
+        radial = self.radial(edges)
+        if self.share_radial:
+            degrees = radial.unflatten(1, (-1, both.shape[2]))
+            radial = degrees.index_select(1, self.degree_row).flatten(1)
+        hidden, extra = self.first(both, radial)
         alphas = self.sizes.heads * self.sizes.alpha
         alpha, scalars = extra.split([alphas, self.act.scalars], dim=1)
         alpha = self.alpha_norm(alpha.unflatten(1, (self.sizes.heads, self.sizes.alpha)))
