@@ -98,28 +98,40 @@ class OptimizerSection(Section):
 
     `layer_decay` sets the learning rate by depth: the last block learns at `lr`, each block before
     it at `layer_decay` times the rate of the next; null trains all of them at `lr`.
+
+    `momentum` and `nesterov` are those of `sgd` and `riemannian_sgd`. The two Riemannian optimisers
+    are geoopt's: they keep parameters that are points of a manifold on it, and never decay them.
+    `lr_scale` multiplies the rate of the parameters whose names fit a shell pattern, such as
+    `{"*.bias": 0.1}`; the first pattern that fits counts.
     """
 
-    later = frozenset({"layer_decay"})
+    later = frozenset({"layer_decay", "momentum", "nesterov", "lr_scale"})
 
-    name: Literal["adamw", "adam"] = "adamw"
+    name: Literal["adamw", "adam", "sgd", "riemannian_adam", "riemannian_sgd"] = "adamw"
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = [0.9, 0.999]
     amsgrad: bool = False
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    lr_scale: dict[str, NonNegative] = {}
 
 
 class ScheduleSection(Section):
     """Learning rate over time. `cosine` and `exponential` reach `final` (a fraction of `lr`) when
     `max_epochs` or `max_time` is up, whichever comes first; `plateau` multiplies by `factor` after
-    `patience` validations without improvement, down to `final`."""
+    `patience` validations without improvement, down to `final`; `milestones` multiplies by `factor`
+    after each of the `milestones`, parts of the run such as `[0.3, 0.6, 0.8]`."""
 
-    kind: Literal["constant", "cosine", "plateau", "exponential"] = "cosine"
+    later = frozenset({"milestones"})
+
+    kind: Literal["constant", "cosine", "plateau", "exponential", "milestones"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     final: Fraction = 0.01
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     patience: Count = 10
+    milestones: list[Annotated[float, Field(gt=0, lt=1)]] = []
 
 
 class EmaSection(Section):

@@ -9,8 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, Timer
 
+from zoo.training._base import TrainingTask
 from zoo.training.batches import EpochBatches
-from zoo.training.task import ForceFieldTask
 
 
 class Clock(Timer):
@@ -62,7 +62,7 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Takes a row."""
-        assert isinstance(task, ForceFieldTask)
+        assert isinstance(task, TrainingTask)
         row = {
             "epoch": self.batches.passes_done(trainer.global_step),
             "step": float(trainer.global_step),
@@ -71,7 +71,7 @@ class History(Callback):
             "train_loss": float(task.train_loss.compute()),
         }
         task.train_loss.reset()
-        row["val_loss"] = task.score
+        row["val_loss"] = task.loss
         row |= {f"val_{name}": value for name, value in task.errors.items()}
         self.rows.append(row)
         for name in ("train_loss", "lr", "epoch"):
@@ -121,28 +121,27 @@ class Progress(Callback):
         now = time.monotonic()
         if now >= self._next and trainer.is_global_zero:
             self._next = now + self._every
-            assert isinstance(pl_module, ForceFieldTask)
+            assert isinstance(pl_module, TrainingTask)
             self._report(self._line(trainer, pl_module))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The last line stays."""
-        assert isinstance(pl_module, ForceFieldTask)
+        assert isinstance(pl_module, TrainingTask)
         if trainer.is_global_zero:
             self._report(self._line(trainer, pl_module))
             if self._terminal:
                 sys.stderr.write("\n")
 
-    def _line(self, trainer: pl.Trainer, task: ForceFieldTask) -> str:
+    def _line(self, trainer: pl.Trainer, task: TrainingTask) -> str:
         errors = task.errors
         parts = [f"epoch {self.batches.passes_done(trainer.global_step):.1f}"]
         parts.append(f"step {trainer.global_step}")
-        if "forces_mae" in errors:
-            parts.append(f"val forces {errors['forces_mae']:.1f} meV/Å")
-        if "energy_mae_per_atom" in errors:
-            parts.append(f"energy {errors['energy_mae_per_atom']:.2f} meV/atom")
+        for name, (label, form) in task.headline.items():
+            if name in errors:
+                parts.append(f"{label} {form.format(errors[name])}")
         return "  ".join([*parts, self._left(task)])
 
-    def _left(self, task: ForceFieldTask) -> str:
+    def _left(self, task: TrainingTask) -> str:
         spent, part = self.clock.seconds(), min(task.progress, 1.0)
         if part <= 0.0:
             return "estimating the time left"

@@ -1,12 +1,14 @@
 """Exponential moving average of a model's parameters.
 
 a <- d a + (1 - d) w after each step, with d = min(decay, (1 + t) / (10 + t)) so that the random
-start is forgotten early. Buffers are not averaged: they hold constants and reference energies.
+start is forgotten early. Buffers are not averaged: they hold constants, reference energies and
+running statistics. The average of points of a manifold is projected onto it after each update.
 """
 
 from collections.abc import Mapping
 
 import torch
+from geoopt import ManifoldParameter
 from torch import Tensor, nn
 
 
@@ -22,7 +24,7 @@ class Ema:
         self.decay = decay
         self.updates = 0
         self._live = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.average = {n: p.detach().clone() for n, p in self._live.items()}
+        self.average = {n: _plain(p) for n, p in self._live.items()}
         self._swapped = False
 
     @torch.no_grad()
@@ -31,14 +33,17 @@ class Ema:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         if self.average:
-            live = [p.detach() for p in self._live.values()]
+            live = [_plain(p, copy=False) for p in self._live.values()]
             torch._foreach_lerp_(list(self.average.values()), live, 1.0 - decay)
+        for name, point in self._live.items():
+            if isinstance(point, ManifoldParameter):
+                self.average[name].copy_(point.manifold.projx(self.average[name]))
 
     @torch.no_grad()
     def swap(self) -> None:
         """Exchanges average and parameters; a second call restores them."""
         for name, live in self._live.items():
-            kept = live.detach().clone()
+            kept = _plain(live)
             live.copy_(self.average[name])
             self.average[name].copy_(kept)
         self._swapped = not self._swapped
@@ -54,7 +59,7 @@ class Ema:
         Sharding leaves each process a part of them; the average has the same parts.
         """
         self._live = {n: p for n, p in model.named_parameters() if n in self.average}
-        self.average = {n: p.detach().clone() for n, p in self._live.items()}
+        self.average = {n: _plain(p) for n, p in self._live.items()}
 
     def to(self, device: torch.device) -> None:
         """Moves the average to the model's device, where the model moved after construction."""
@@ -71,3 +76,10 @@ class Ema:
         self.updates = int(str(state["updates"]))
         for name, value in average.items():
             self.average[name].copy_(value)
+
+
+def _plain(parameter: Tensor, *, copy: bool = True) -> Tensor:
+    """A tensor of no further class: states hold nothing else."""
+    tensor = parameter.detach()
+    tensor = tensor.as_subclass(Tensor) if type(tensor) is not Tensor else tensor
+    return tensor.clone() if copy else tensor

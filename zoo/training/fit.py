@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from zoo.datasets import AtomsDataset
 from zoo.errors import DataError, Interrupted, OutputError, RecipeError
 from zoo.training import loggers, sharding
+from zoo.training._base import Penalty
 from zoo.training.callbacks import Clock, History, Progress
 from zoo.training.data import AtomsModule, Samples
 from zoo.training.losses import targets
@@ -27,7 +28,7 @@ from zoo.training.page import timings
 from zoo.training.recipe import Recipe
 from zoo.training.saving import BEST, LAST, Checkpoints, Interrupts, Stopped
 from zoo.training.schedule import seconds
-from zoo.training.task import ForceFieldTask, Penalty, energy_heads
+from zoo.training.task import ForceFieldTask, energy_heads
 
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
 Line = Callable[[str], None]

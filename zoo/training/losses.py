@@ -116,14 +116,14 @@ def ratio(
 
 
 def term_losses(
-    sums: Mapping[str, Sums], whole: Mapping[str, Sums], loss: LossSection, world: int
+    sums: Mapping[str, Sums], whole: Mapping[str, Sums], weights: Mapping[str, float], world: int
 ) -> Float[Tensor, " heads"]:
     """The loss of each head on this process, all terms together.
 
     Args:
         sums: of this process, differentiable.
         whole: of all processes.
-        loss: gives each term's weight.
+        weights: of the terms, by name.
         world: number of processes.
 
     Returns:
@@ -132,7 +132,7 @@ def term_losses(
     terms = []
     for name, (above, _) in sums.items():
         below = whole[name][1].double()
-        scale = ratio(torch.full_like(below, getattr(loss, name).weight * world), below)
+        scale = ratio(torch.full_like(below, weights[name] * world), below)
         terms.append(above.double() * scale)
     return torch.stack(terms).sum(0)
 

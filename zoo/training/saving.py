@@ -19,8 +19,8 @@ from torch import Tensor
 
 from zoo._files import write_atomic
 from zoo.errors import OutputError
+from zoo.training._base import TrainingTask
 from zoo.training.sharding import full_state
-from zoo.training.task import ForceFieldTask
 
 BEST, LAST = "best.safetensors", "last.ckpt"
 
@@ -43,13 +43,14 @@ class Checkpoints(Callback):
         every: seconds between writes of `last.ckpt`.
 
     Attributes:
-        best: lowest validation loss; `best_step` the optimiser step after which it was found.
+        best: lowest validation score; `best_step` the optimiser step after which it was found. Of
+            equal scores, such as accuracies, the one with the lower loss is better.
     """
 
     def __init__(self, folder: Path, *, patience: int | None, every: float = 30.0) -> None:
         self.folder = folder
         self.patience, self.every = patience, every
-        self.best = float("inf")
+        self.best = self.best_loss = float("inf")
         self.best_step = 0
         self.waited = 0
         self._weights: dict[str, Tensor] = {}
@@ -68,9 +69,10 @@ class Checkpoints(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Keeps the weights if they are the best so far."""
-        assert isinstance(task, ForceFieldTask)
-        if task.score < self.best:
-            self.best, self.best_step = task.score, trainer.global_step
+        assert isinstance(task, TrainingTask)
+        if (task.score, task.loss) < (self.best, self.best_loss):
+            self.best, self.best_loss = task.score, task.loss
+            self.best_step = trainer.global_step
             self.waited = 0
             self._weights = full_state(trainer, task.model)
             if trainer.is_global_zero:
@@ -126,6 +128,7 @@ class Checkpoints(Callback):
         """Best score and weights, patience, random state of every process."""
         return {
             "best": self.best,
+            "best_loss": self.best_loss,
             "best_step": self.best_step,
             "waited": self.waited,
             "weights": self._weights,
@@ -135,6 +138,7 @@ class Checkpoints(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them back."""
         self.best = float(state_dict["best"])
+        self.best_loss = float(state_dict.get("best_loss", self.best))
         self.best_step = int(state_dict["best_step"])
         self.waited = int(state_dict["waited"])
         self._weights = dict(state_dict["weights"])

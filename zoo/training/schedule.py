@@ -5,6 +5,7 @@ stops by the clock still ends at the schedule's last value.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -27,17 +28,27 @@ class Plateau:
 
 
 def factor(
-    kind: str, *, step: int, progress: float, warmup: int, final: float, plateau: float = 1.0
+    kind: str,
+    *,
+    step: int,
+    progress: float,
+    warmup: int,
+    final: float,
+    plateau: float = 1.0,
+    milestones: Sequence[float] = (),
+    shrink: float = 1.0,
 ) -> float:
     """Factor on the base learning rate.
 
     Args:
-        kind: constant, cosine, exponential or plateau.
+        kind: constant, cosine, exponential, plateau or milestones.
         step: optimiser steps done.
         progress: part of the run that is over, in [0, 1].
         warmup: steps of linear warm-up, from 1 / warmup to 1.
         final: factor at the end of cosine and exponential.
         plateau: factor of the plateau schedule now.
+        milestones: parts of the run after each of which `milestones` multiplies by `shrink`.
+        shrink: see `milestones`.
 
     Returns:
         The factor, > 0 unless `final` is 0.
@@ -48,6 +59,8 @@ def factor(
         return ramp * (final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * part)))
     if kind == "exponential":
         return ramp * math.pow(max(final, 1e-8), part)
+    if kind == "milestones":
+        return ramp * math.pow(shrink, sum(part >= place for place in milestones))
     return ramp * (plateau if kind == "plateau" else 1.0)
 
 
