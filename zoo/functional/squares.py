@@ -104,9 +104,10 @@ _asinh: Callable[[Tensor], Tensor] = _Asinh.apply
 def _blend(s: Tensor, series: Sequence[float], closed: Callable[[Tensor], Tensor]) -> Tensor:
     near = s < LIMIT
     terms = series[: TERMS.get(s.dtype, len(series))]
+    small = torch.where(near, s, 0.0)  # powers of a large s would overflow, and 0 * inf is NaN
     value = torch.full_like(s, terms[-1])
     for coefficient in reversed(terms[:-1]):
-        value = value * s + coefficient
+        value = value * small + coefficient
     return torch.where(near, value, closed(torch.sqrt(torch.where(near, LIMIT, s))))
 
 

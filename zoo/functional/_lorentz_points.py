@@ -1,0 +1,185 @@
+"""Points of the hyperboloid: products, projections, checks. The geometry is in lorentz.py."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zoo.errors import ManifoldError
+from zoo.functional.precision import check_precision
+
+Curvature = float | Tensor
+
+
+def product(
+    x: Float[Tensor, "*x point"], y: Float[Tensor, "*y point"], *, keepdim: bool = False
+) -> Tensor:
+    """The Lorentz product <x, y>_L = -x_0 y_0 + x_s . y_s over the last axis.
+
+    Args:
+        x, y: vectors; leading axes broadcast.
+        keepdim: whether the last axis stays, with length one.
+    """
+    terms = x * y
+    value = terms[..., 1:].sum(-1, keepdim=True) - terms[..., :1]
+    return value if keepdim else value[..., 0]
+
+
+def lift(space: Float[Tensor, "*batch space"], *, c: Curvature = 1.0) -> Float[Tensor, "*batch _"]:
+    """The point with these spatial coordinates: x_0 = sqrt(1/c + |x_s|^2).
+
+    Args:
+        space: x_s.
+        c: absolute curvature.
+    """
+    time = torch.sqrt(space.square().sum(-1, keepdim=True) + 1.0 / c)
+    return torch.cat([time, space], dim=-1)
+
+
+def origin(
+    dimension: int,
+    *,
+    c: Curvature = 1.0,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+) -> Float[Tensor, " point"]:
+    """(1 / sqrt(c), 0, ..., 0).
+
+    Args:
+        dimension: of the space; the point has one number more.
+        c: absolute curvature.
+        dtype, device: of the result.
+    """
+    return lift(torch.zeros(dimension, dtype=dtype, device=device), c=c)
+
+
+def project(x: Float[Tensor, "*batch point"], *, c: Curvature = 1.0) -> Float[Tensor, "*batch _"]:
+    """The point of the hyperboloid with the same spatial coordinates.
+
+    Args:
+        x: numbers, time first.
+        c: absolute curvature.
+    """
+    return lift(x[..., 1:], c=c)
+
+
+def project_tangent(
+    x: Float[Tensor, "*x point"], v: Float[Tensor, "*v point"], *, c: Curvature = 1.0
+) -> Tensor:
+    """The part of v that is tangent at x: v + c <x, v>_L x.
+
+    Args:
+        x: points.
+        v: any vectors.
+        c: absolute curvature.
+    """
+    return v + c * product(x, v, keepdim=True) * x
+
+
+def frame(
+    x: Float[Tensor, "*x point"], v: Float[Tensor, "*v point"], *, c: Curvature = 1.0
+) -> Tensor:
+    """Tangent vectors at x, transported to the origin: v_s - v_0 X_s / (1 + X_0).
+
+    The Euclidean length of the result is the vector's length. The Lorentz product says the same
+    but cancels at large radius; this has n components and loses nothing.
+
+    Args:
+        x: points.
+        v: tangent vectors there.
+        c: absolute curvature.
+    """
+    scale = curvature_root(c)
+    return v[..., 1:] - v[..., :1] * (scale * x[..., 1:] / (1.0 + scale * x[..., :1]))
+
+
+def unframe(
+    x: Float[Tensor, "*x point"], a: Float[Tensor, "*a space"], *, c: Curvature = 1.0
+) -> Tensor:
+    """The inverse of `frame`: (0, a) transported from the origin to x.
+
+    Args:
+        x: points.
+        a: spatial components of tangent vectors at the origin.
+        c: absolute curvature.
+    """
+    scale = curvature_root(c)
+    along = scale * (x[..., 1:] * a).sum(-1, keepdim=True)
+    space = a + scale * along / (1.0 + scale * x[..., :1]) * x[..., 1:]
+    return torch.cat([along.expand_as(space[..., :1]), space], dim=-1)
+
+
+def complete(x: Float[Tensor, "*x point"], space: Float[Tensor, "*v space"]) -> Tensor:
+    """The tangent vector at x with these spatial components: v_0 = x_s . v_s / x_0.
+
+    Args:
+        x: points.
+        space: v_s.
+    """
+    time = (x[..., 1:] * space).sum(-1, keepdim=True) / x[..., :1]
+    return torch.cat([time, space.expand(*time.shape[:-1], space.shape[-1])], dim=-1)
+
+
+def normalize(a: Float[Tensor, "*batch point"], *, c: Curvature = 1.0) -> Tensor:
+    """A future-directed timelike vector scaled onto the hyperboloid: a / sqrt(c |<a, a>_L|).
+
+    A vector that isn't timelike, such as the empty sum, becomes the origin.
+
+    Args:
+        a: vectors, usually weighted sums of points.
+        c: absolute curvature.
+    """
+    square = -product(a, a, keepdim=True)
+    tiny = torch.finfo(a.dtype).tiny
+    timelike = square > tiny
+    space = a[..., 1:] * torch.rsqrt(c * torch.where(timelike, square, 1.0))
+    return lift(torch.where(timelike, space, 0.0), c=c)
+
+
+def check(
+    x: Float[Tensor, "*batch point"],
+    *,
+    where: str,
+    c: Curvature = 1.0,
+    tolerance: float | None = None,
+) -> None:
+    """Refuses points that are not on the hyperboloid.
+
+    Args:
+        x: points, time first.
+        where: names the function or layer in the message.
+        c: absolute curvature.
+        tolerance: of <x, x>_L c + 1, as a part of c x_0^2, the size of what cancels there;
+            sqrt(eps) of the precision if not given.
+
+    Raises:
+        DeviceError: half precision.
+        ManifoldError: names the worst point's norm.
+    """
+    check_precision(where, x)
+    if x.shape[-1] < 2:
+        raise ManifoldError(f"{where}: a point has a time and at least one space coordinate")
+    bound = math.sqrt(torch.finfo(x.dtype).eps) if tolerance is None else tolerance
+    norms = product(x, x).detach().flatten()
+    sizes = (1.0 + torch.as_tensor(c).detach() * x[..., 0].detach().square()).flatten()
+    defects = ((norms * c + 1.0).abs() / sizes).detach()
+    bad = ~(defects <= bound) | ~(x[..., 0] > 0).flatten()
+    if bool(bad.any()):
+        worst = int(torch.where(bad, defects.nan_to_num(math.inf), -1.0).argmax())
+        raise ManifoldError(
+            f"{where}: {int(bad.sum())} of {len(norms)} points are off the hyperboloid: point "
+            f"{worst} has <x, x>_L = {float(norms[worst]):.6g}, expected {-1.0 / float(c):.6g} "
+            f"with a positive time coordinate (tolerance {bound:.2g}); pass project=True or "
+            "lorentz.project(x, c=...) to recompute time from space knowingly"
+        )
+
+
+def curvature_root(c: Curvature) -> Any:
+    """sqrt(c) of a number or a tensor.
+
+    Args:
+        c: absolute curvature.
+    """
+    return torch.sqrt(c) if isinstance(c, Tensor) else math.sqrt(c)
