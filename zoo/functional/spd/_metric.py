@@ -1,0 +1,135 @@
+"""What the SPD metrics share: points, weights, distances, the loop of a Fréchet mean."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zoo.errors import ConfigError
+from zoo.functional.spd import matrix
+from zoo.functional.spd._checks import symmetrise
+from zoo.functional.squares import safe_sqrt
+
+Number = float | Float[Tensor, ""]
+
+
+def random(
+    shape: Sequence[int],
+    *,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """exp of symmetric matrices with independent normal entries, scaled to eigenvalues of order 1.
+
+    Args:
+        shape: (..., n, n).
+        generator: the source of randomness.
+        dtype: float32 or float64.
+        device: where.
+
+    Returns:
+        SPD matrices (..., n, n); their condition is about e^4 whatever n is.
+    """
+    gauss = torch.randn(*shape, generator=generator, dtype=dtype, device=device)
+    return matrix.exp(symmetrise(gauss) * math.sqrt(2.0 / shape[-1]))
+
+
+def origin(
+    shape: Sequence[int],
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Identity matrices of a shape (..., n, n)."""
+    return torch.eye(shape[-1], dtype=dtype, device=device).expand(tuple(shape))
+
+
+def whiten(factor: Tensor, x: Tensor) -> Tensor:
+    """L^-1 X L^-T for symmetric X and lower triangular L."""
+    half = torch.linalg.solve_triangular(factor, x, upper=False)
+    return torch.linalg.solve_triangular(factor, half.mT, upper=False)
+
+
+def congruence(factor: Tensor, x: Tensor) -> Tensor:
+    """A X A^T."""
+    return factor @ x @ factor.mT
+
+
+def trace_product(x: Tensor, y: Tensor) -> Tensor:
+    """tr(X^T Y)."""
+    return (x * y).sum((-2, -1))
+
+
+def root(x: Tensor) -> Tensor:
+    """Square root of a squared distance; its derivatives at zero are zero."""
+    return safe_sqrt(x)
+
+
+def scalar(t: float | Tensor) -> float | Tensor:
+    """A number, or a tensor over the batch, ready to multiply matrices."""
+    return t[..., None, None] if isinstance(t, Tensor) else t
+
+
+def invariant(x: Tensor, y: Tensor, alpha: Number, beta: Number) -> Tensor:
+    """alpha tr(X Y) + beta tr X tr Y, the inner products that rotations leave alone."""
+    out = trace_product(x, y) * alpha
+    if isinstance(beta, Tensor) or beta != 0.0:
+        trace = x.diagonal(dim1=-2, dim2=-1).sum(-1) * y.diagonal(dim1=-2, dim2=-1).sum(-1)
+        out = out + beta * trace
+    return out
+
+
+def normalised(weights: Tensor | None, points: Tensor) -> Tensor:
+    """Weights that sum to one over the points, shaped (points, ..., 1, 1).
+
+    Raises:
+        ConfigError: another shape, or weights whose sum is not positive.
+    """
+    if len(points) == 0:
+        raise ConfigError("the mean of no points does not exist: give at least one")
+    if weights is None:
+        return points.new_full((len(points), *[1] * (points.dim() - 1)), 1.0 / len(points))
+    batch = points.shape[:-2]
+    if weights.shape != batch and weights.shape != batch[:1]:
+        raise ConfigError(
+            f"weights of shape {tuple(weights.shape)}: expected {tuple(batch[:1])}, one per "
+            f"point, or {tuple(batch)}"
+        )
+    total = weights.sum(0)
+    if not bool((total > 0).all()):
+        raise ConfigError(f"weights that sum to {float(total.min()):g}: the sum must be positive")
+    shaped = weights / total
+    return shaped.reshape(*shaped.shape, *[1] * (points.dim() - shaped.dim()))
+
+
+def iterate(
+    start: Tensor,
+    step: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]],
+    *,
+    steps: int,
+    tol: float | None,
+) -> Tensor:
+    """Steps of a fixed-point iteration until they are short; those that grow are halved.
+
+    Args:
+        start: first guess, (..., n, n).
+        step: takes a guess and the fraction of the step to take per matrix (None: all), returns
+            the next guess and the length of the whole step, (...).
+        steps: at most so many.
+        tol: stop where no step is longer; None for what the precision allows.
+    """
+    limit = 100.0 * torch.finfo(start.dtype).eps if tol is None else tol
+    point, before, fraction = start, None, None
+    for _ in range(steps):
+        point, length = step(point, fraction)
+        length = length.detach()
+        if steps > 1 and bool((length <= limit).all()):
+            break
+        if before is not None and bool((grown := length > before).any()):
+            old = torch.ones_like(length) if fraction is None else fraction
+            fraction = torch.where(grown, 0.5 * old, old)
+        before = length
+    return point
