@@ -6,6 +6,8 @@ The metrics are the modules `affine_invariant`, `log_euclidean`, `log_cholesky`,
 
 from zoo.functional.spd import (
     affine_invariant,
+    bures_wasserstein,
+    generalised_bures_wasserstein,
     log_cholesky,
     log_euclidean,
 )
@@ -29,6 +31,7 @@ from zoo.functional.spd.vectorise import from_vector, to_vector
 __all__ = [
     "Eigen",
     "affine_invariant",
+    "bures_wasserstein",
     "check",
     "cholesky",
     "clamp",
@@ -39,6 +42,7 @@ __all__ = [
     "eigen",
     "exp",
     "from_vector",
+    "generalised_bures_wasserstein",
     "inv_sqrt",
     "inverse",
     "log",

@@ -9,7 +9,7 @@ f((X + X^T) / 2). A third derivative is refused.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -167,14 +167,21 @@ class _First(Function):
         x, v, values, vectors = ctx.saved_tensors
         of_x = of_v = None
         if ctx.needs_input_grad[0]:
-            of_x = _second(x, v, grad, values, vectors, ctx.function)
+            of_x = second_sum(x, v, grad, values, vectors, ctx.function)
         if ctx.needs_input_grad[1]:
             of_v = _first(x, grad, values, vectors, ctx.function)
         return of_x, of_v, None, None, None
 
 
+class Bilinear(Protocol):
+    """Weights of a second derivative."""
+
+    def second(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """The weight of G'_ab V'_bc + V'_ab G'_bc."""
+
+
 class _Second(Function):
-    """D2f(X)[G, V]."""
+    """D2f(X)[G, V], or another sum of that form."""
 
     @staticmethod
     def forward(
@@ -184,7 +191,7 @@ class _Second(Function):
         v: Tensor,
         values: Tensor,
         vectors: Tensor,
-        function: Scalar,
+        function: "Bilinear",
     ) -> Tensor:
         g, v = (vectors.mT @ symmetrise(y) @ vectors for y in (g, v))
         row, column = values[..., :, None], values[..., None, :]
@@ -205,4 +212,4 @@ class _Second(Function):
 
 _apply: Callable[..., Tensor] = _Apply.apply
 _first: Callable[..., Tensor] = _First.apply
-_second: Callable[..., Tensor] = _Second.apply
+second_sum: Callable[..., Tensor] = _Second.apply
