@@ -7,22 +7,20 @@ to such hyperplanes as coordinates (eq. 7).
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd import Function
+from torch.nn.functional import linear
 
 from zoo.errors import ConfigError
-from zoo.functional._poincare_kernels import Curvature, gap, largest, square
+from zoo.functional._poincare_kernels import Curvature, gap, square
+from zoo.functional._poincare_linear import from_planes
 from zoo.functional._poincare_origin import exp0, log0, root
 from zoo.functional.precision import check_precision
 from zoo.functional.squares import asinh
 
-#: the largest argument of sinh, whose square is finite; beyond 20 (40) points are at the boundary
-LARGEST_ARGUMENT = {torch.float32: 40.0, torch.float64: 300.0}
 #: the largest 2 sqrt(c)|r|, the distance of a hyperplane from the origin: no point is further out
 LARGEST_OFFSET = {torch.float32: 20.0, torch.float64: 40.0}
 
@@ -75,7 +73,8 @@ def unidirectional_logits(
         c: the curvature is -c.
     """
     check_precision("poincare.unidirectional_logits", x, z)
-    argument, size = _plane_argument(x, z, r, c)
+    inner, inverse, shift, size = _plane_parts(x, z, r, c)
+    argument = inner * inverse if shift is None else torch.addcmul(shift, inner, inverse)
     return 2 * size / root(c) * asinh(argument)
 
 
@@ -98,14 +97,8 @@ def fully_connected(
         c: the curvature is -c.
     """
     check_precision("poincare.fully_connected", x, z)
-    argument, size = _plane_argument(x, z, r, c)
-    w = _sinh_asinh(argument, 2 * size)  # sqrt(c) w
-    far = square(w)
-    limit = largest(x.dtype)
-    # the norm of y in units of the radius is sqrt(far) factor
-    factor = 1 / (1 + torch.sqrt(1 + far))
-    factor = torch.minimum(factor, limit * torch.rsqrt(far.clamp(min=1.0)))
-    return w * (factor / root(c))
+    inner, inverse, shift, size = _plane_parts(x, z, r, c)
+    return from_planes(inner, inverse, shift, 2 * size, root(c))
 
 
 def _length(x: Tensor, dim: int = -1) -> Tensor:
@@ -114,44 +107,22 @@ def _length(x: Tensor, dim: int = -1) -> Tensor:
     return x.square().sum(dim).clamp(min=tiny).sqrt()
 
 
-def _plane_argument(x: Tensor, z: Tensor, r: Tensor | None, c: Curvature) -> tuple[Tensor, Tensor]:
-    """The argument of asinh, and |z|."""
+def _plane_parts(
+    x: Tensor, z: Tensor, r: Tensor | None, c: Curvature
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """What the argument of asinh, inner * inverse + shift, is made of; and |z|.
+
+    With alpha = 1 - c|x|^2 the argument is (<2 sqrt(c) x, [z]> cosh - (2 - alpha) sinh) / alpha.
+    """
     scale, size = root(c), _length(z, 0)
-    alpha = gap(x, c)
+    inverse = 1 / gap(x, c)
     if r is None:
-        return (x @ (2 * scale / size * z)) / alpha, size
+        return x @ (2 * scale / size * z), inverse, None, size
     limit = LARGEST_OFFSET[x.dtype]
-    shift = (2 * scale * r).clamp(-limit, limit)
-    along = x @ (2 * scale / size * torch.cosh(shift) * z)
-    return (along - (2 - alpha) * torch.sinh(shift)) / alpha, size
-
-
-class _SinhAsinh(Function):
-    """sinh(a asinh(t)); its derivatives need no further transcendental function."""
-
-    @staticmethod
-    def forward(ctx: Any, t: Tensor, a: Tensor) -> Any:
-        angle = asinh(t)
-        limit = LARGEST_ARGUMENT[t.dtype]
-        out = (a * angle).clamp_(-limit, limit).sinh_()
-        ctx.save_for_backward(t, a, angle, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        t, a, angle, out = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            angle, out = asinh(t), _sinh_asinh(t, a)
-        common = grad * torch.sqrt(1 + out * out)
-        of_t = of_a = None
-        if ctx.needs_input_grad[1]:
-            of_a = (common * angle).sum_to_size(a.shape)
-        if ctx.needs_input_grad[0]:
-            of_t = common * a * torch.rsqrt(1 + t * t)
-        return of_t, of_a
-
-
-_sinh_asinh: Callable[[Tensor, Tensor], Tensor] = _SinhAsinh.apply
+    angle = (2 * scale * r).clamp(-limit, limit)
+    shift = torch.sinh(angle)
+    columns = 2 * scale / size * torch.cosh(angle) * z
+    return linear(x, columns.mT, -2 * shift), inverse, shift, size
 
 
 def beta_concat(
