@@ -6,10 +6,13 @@ from ase.data import atomic_numbers
 
 import zoo.datasets as zd
 from zoo import share
+from zoo._files import read_yaml
 from zoo.datasets import gfn2
 from zoo.datasets._molecules import MD17
 
 NAMES = ["emt-metals-test", "gfn2-md10", "gfn2-md10-5k-test", "pbe-ethanol"]
+FOLDER = share.folder("datasets")
+DESCRIBED = {name: read_yaml(FOLDER / f"{name}.yaml") for name in zd.shipped()}
 
 
 def test_they_are_there() -> None:
@@ -20,17 +23,25 @@ def test_they_are_there() -> None:
 def test_shipped_sets_are_whole(name: str) -> None:
     dataset = zd.open(name)
     dataset.check()
-    dataset.require("energy", "forces")
     about = dataset.metadata
-    assert len(dataset) == about["frames"] and dataset.source == name
-    assert dataset.elements == {atomic_numbers[s]: n for s, n in about["elements"].items()}
-    for key in ("title", "level_of_theory", "licence", "source", "generation", "limits"):
+    assert len(dataset) == about.get("samples", about.get("frames")) and dataset.source == name
+    for key in ("title", "licence", "source", "generation", "limits"):
         assert about[key], key
-    folder = share.folder("datasets")
-    assert (folder / f"{name}.md").is_file() and not (folder / "__init__.py").exists()
-    assert (folder / about["file"]).stat().st_size < 5_000_000
+    card = (FOLDER / f"{name}.md").read_text()
+    assert card.startswith(f"# {name}\n") and "## Limits" in card
+    assert not (FOLDER / "__init__.py").exists()
+    assert (FOLDER / about["file"]).stat().st_size < 5_000_000
     joined = [index for indices in dataset.splits.values() for index in indices.tolist()]
     assert not joined or len(joined) == len(set(joined)) == len(dataset)
+
+
+@pytest.mark.parametrize("name", [n for n, d in DESCRIBED.items() if "domain" not in d])
+def test_shipped_structures_are_labelled(name: str) -> None:
+    dataset = zd.open(name, domain="atoms")
+    dataset.require("energy", "forces")
+    about = dataset.metadata
+    assert about["level_of_theory"]
+    assert dataset.elements == {atomic_numbers[s]: n for s, n in about["elements"].items()}
 
 
 def test_gfn2_md10() -> None:

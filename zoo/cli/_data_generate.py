@@ -1,15 +1,17 @@
-"""`zoo data generate`: labelled structures from a quantum-chemical method."""
+"""`zoo data generate`: labelled structures, and sets that are computed."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from zoo.cli import _common
+from zoo.cli import _common, _data_synthetic
 
 app = typer.Typer(
-    help="Label structures with a quantum-chemical method (extra: datagen).", no_args_is_help=True
+    help="Label structures with a quantum-chemical method (extra: datagen), or compute sets.",
+    no_args_is_help=True,
 )
+_data_synthetic.add(app)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="An .npz, .extxyz or .xyz file.")]
 Overwrite = Annotated[

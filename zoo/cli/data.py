@@ -34,7 +34,9 @@ Overwrite = Annotated[
 def listing(as_json: _common.Json = False) -> None:
     """The data sets that ship with the package."""
     rows = [{"name": name, **_about(name)} for name in _shipped()]
-    columns = ("name", "domain", "frames", "level_of_theory", "title")
+    for row in rows:
+        row["samples"] = row.get("samples") or row.get("frames")
+    columns = ("name", "domain", "samples", "level_of_theory", "title")
     _common.emit(rows, _common.table(rows, columns), as_json=as_json)
 
 

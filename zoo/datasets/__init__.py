@@ -13,3 +13,4 @@ from zoo.datasets.atoms import to_batch as to_batch
 from zoo.datasets.dataset import AtomsDataset as AtomsDataset
 from zoo.datasets.domains import ComplexData as ComplexData
 from zoo.datasets.domains import DomainDataset as DomainDataset
+from zoo.datasets.synthetic import make as make

@@ -65,7 +65,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         self.source = source
         self.splits: dict[str, np.ndarray] = {}
         if splits is not None:
-            self.splits = _splits.make(splits, self.columns, len(self), published)
+            self.splits = _splits.make(splits, self._split_columns(), len(self), published)
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -100,6 +100,10 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     def columns(self) -> dict[str, np.ndarray]:
         """Other values of each sample, such as `name` (samples,)."""
         return {name: values[self._indices] for name, values in self._columns.items()}
+
+    def _split_columns(self) -> dict[str, np.ndarray]:
+        """What splits may go by."""
+        return self.columns
 
     @property
     def split_hash(self) -> str:

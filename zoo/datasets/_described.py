@@ -23,16 +23,21 @@ from zoo.errors import ConfigError, OutputError
 SUFFIXES = (".npz", ".extxyz", ".xyz")
 
 
-def prepare(output: str | Path, *, overwrite: bool) -> Path:
+def prepare(output: str | Path, *, overwrite: bool, suffixes: Sequence[str] = SUFFIXES) -> Path:
     """Makes sure that the output can be written, before hours are spent on computing it.
+
+    Args:
+        output: the file.
+        overwrite: whether it may be there already.
+        suffixes: that it may have.
 
     Raises:
         ConfigError: for a suffix that isn't known.
         OutputError: if the folder can't be written, or the output exists and may not be replaced.
     """
     path = Path(output).expanduser()
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"{path} should end in one of {', '.join(SUFFIXES)}")
+    if path.suffix not in suffixes:
+        raise ConfigError(f"{path} should end in one of {', '.join(suffixes)}")
     for file in (path, path.with_suffix(".yaml")):
         if file.exists() and not overwrite:
             raise OutputError(f"{file} exists; choose another name, or allow it to be overwritten")
@@ -86,8 +91,22 @@ def write(
     }
     if "trajectory" in table.columns:
         entries["splits"] = {"kind": "assigned", "key": "trajectory"}
-    about = Description(**entries | described)
-    stated = {key: value for key, value in asdict(about).items() if value}
-    text_out = yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=100)
-    write_atomic(path.with_suffix(".yaml"), text_out)
+    _describe(path, entries | described)
     return open_dataset(path.with_suffix(".yaml"), domain="atoms")
+
+
+def write_description(path: Path, **described: Any) -> None:
+    """Describes a file of any domain in `<stem>.yaml` beside it.
+
+    Args:
+        path: the file, written already.
+        described: entries of the description but `file` and `sha256`.
+    """
+    entries = {"title": path.stem, "file": path.name, "sha256": file_sha256(path)}
+    _describe(path, entries | described)
+
+
+def _describe(path: Path, entries: dict[str, Any]) -> None:
+    stated = {key: value for key, value in asdict(Description(**entries)).items() if value}
+    text = yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=100)
+    write_atomic(path.with_suffix(".yaml"), text)

@@ -31,6 +31,7 @@ class Description:
     licence: str = ""
     citation: str = ""
     frames: int | None = None
+    samples: int | None = None
     elements: dict[str, int] = field(default_factory=dict)
     keys: dict[str, str | None] = field(default_factory=dict)
     splits: dict[str, Any] | None = None

@@ -2,7 +2,8 @@
 
 Frames of one trajectory resemble their neighbours, so a random split of them flatters a model:
 `group` keeps groups (molecules, trajectories) whole, `time` cuts trajectories at points in time,
-`assigned` takes what the data set itself says, `index` the numbers that a paper published.
+`assigned` takes what the data set itself says, `index` the numbers that a paper published,
+`leave_out` holds a session or a subject out, `within` divides each of them.
 """
 
 import hashlib
@@ -11,12 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from zoo.datasets import _published
+from zoo.datasets import _published, _transfer
 from zoo.datasets._published import Published
+from zoo.datasets._split_tools import (
+    Columns,
+    Splits,
+    column_of,
+    cut,
+    fractions_of,
+    generator_of,
+    is_number,
+    lists_of,
+)
 from zoo.errors import ConfigError, DataError, nearest
-
-Splits = dict[str, np.ndarray]
-Columns = Mapping[str, np.ndarray]
 
 
 def make(
@@ -36,7 +44,10 @@ def make(
             each group, with "by");
             {"kind": "index", "indices": {"train": [0, 5], "test": [2]}}: published numbers, given
             so, or by "file": "split.npz", or by "files": {"train": "a.csv"}, or without any of
-            them the data file's own (see `zoo.datasets._published`).
+            them the data file's own (see `zoo.datasets._published`);
+            {"kind": "within", ...} and {"kind": "leave_out", ...}: within sessions, and across
+            sessions or subjects (see `zoo.datasets._transfer`).
+            Where a column is asked for, a list of names takes all their combinations.
         columns: by name, (count,) each.
         count: number of frames.
         published: the data file's own splits.
@@ -86,14 +97,14 @@ def digest(splits: Splits, count: int) -> str:
 
 
 def _random(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
-    order = _generator(spec).permutation(count)
-    return _cut(order, _fractions(spec))
+    order = generator_of(spec).permutation(count)
+    return cut(order, fractions_of(spec))
 
 
 def _group(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
     """Whole groups, drawn at random, each to the split that lacks the most frames."""
-    fractions = _fractions(spec)
-    names, members = np.unique(_column(spec, "key", columns), return_inverse=True)
+    fractions = fractions_of(spec)
+    names, members = np.unique(column_of(spec, "key", columns), return_inverse=True)
     if len(names) < len(fractions):
         raise DataError(
             f"{spec['key']!r} has {len(names)} distinct values, too few for the "
@@ -102,7 +113,7 @@ def _group(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
     sizes = np.bincount(members)
     lack = {name: fraction * count for name, fraction in fractions.items()}
     owner: dict[str, list[int]] = {name: [] for name in fractions}
-    order = [int(k) for k in _generator(spec).permutation(len(names))]
+    order = [int(k) for k in generator_of(spec).permutation(len(names))]
     for position, group in enumerate(order):
         empty = [name for name, groups in owner.items() if not groups]
         # the last groups go to splits that have none yet
@@ -114,18 +125,18 @@ def _group(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
 
 
 def _time(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
-    fractions = _fractions(spec)
-    pieces = [_cut(part, fractions) for part in _parts(spec, columns, np.arange(count))]
+    fractions = fractions_of(spec)
+    pieces = [cut(part, fractions) for part in _parts(spec, columns, np.arange(count))]
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in fractions}
 
 
 def _assigned(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
-    column = _column(spec, "key", columns)
+    column = column_of(spec, "key", columns)
     present = [str(v) for v in np.unique(column)]
     values = spec.get("values", {name: [name] for name in present})
     text = column.astype(str)
     splits: Splits = {}
-    for name, wanted in _lists(values).items():
+    for name, wanted in lists_of(values).items():
         for value in wanted:
             if value not in present:
                 raise DataError(
@@ -143,77 +154,21 @@ def _assigned(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
 
 def _tail(spec: dict[str, Any], columns: Columns, splits: Splits, fraction: Any) -> Splits:
     """Takes the last part of train for validation."""
-    if not _is_number(fraction) or not 0 < fraction < 1 or "train" not in splits:
+    if not is_number(fraction) or not 0 < fraction < 1 or "train" not in splits:
         raise ConfigError(f"val_fraction is a part of train between 0 and 1, not {fraction!r}")
     if "val" in splits:
         raise ConfigError("splits.values already names a split 'val'; leave out val_fraction")
     parts = _parts(spec, columns, splits["train"])
-    cut = [_cut(part, {"train": 1 - fraction, "val": fraction}) for part in parts]
-    return {name: np.concatenate([piece[name] for piece in cut]) for name in ("train", "val")}
+    pieces = [cut(part, {"train": 1 - fraction, "val": fraction}) for part in parts]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in ("train", "val")}
 
 
 def _parts(spec: dict[str, Any], columns: Columns, indices: np.ndarray) -> list[np.ndarray]:
     """`indices`, apart by the column `by` if there is one."""
     if "by" not in spec:
         return [indices]
-    column = _column(spec, "by", columns)[indices]
+    column = column_of(spec, "by", columns)[indices]
     return [indices[column == value] for value in np.unique(column)]
-
-
-def _cut(order: np.ndarray, fractions: Mapping[str, float]) -> Splits:
-    """Consecutive pieces of the given fractions; rounding errors don't add up."""
-    ends = np.rint(np.cumsum(list(fractions.values())) * len(order)).astype(int)
-    return dict(zip(fractions, np.split(order, ends[:-1]), strict=True))
-
-
-def _fractions(spec: dict[str, Any]) -> dict[str, float]:
-    fractions = spec.get("fractions")
-    if not isinstance(fractions, Mapping) or not fractions:
-        raise ConfigError(
-            'splits needs fractions, such as {"train": 0.8, "val": 0.1, "test": 0.1}, '
-            f"not {fractions!r}"
-        )
-    for name, value in fractions.items():
-        if not _is_number(value) or not 0 < value <= 1:
-            raise ConfigError(f"the fraction of {name!r} must lie between 0 and 1, not {value!r}")
-    if abs(sum(fractions.values()) - 1) > 1e-9:
-        raise ConfigError(f"the fractions add up to {sum(fractions.values()):g}, not 1")
-    return {str(name): float(value) for name, value in fractions.items()}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _generator(spec: dict[str, Any]) -> np.random.Generator:
-    seed = spec.get("seed", 0)
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ConfigError(f"the seed of a split is a whole number from 0 on, not {seed!r}")
-    return np.random.default_rng(seed)
-
-
-def _column(spec: dict[str, Any], setting: str, columns: Columns) -> np.ndarray:
-    name = spec.get(setting)
-    if not isinstance(name, str):
-        raise ConfigError(f"splits needs {setting!r}, the name of a column, not {name!r}")
-    if name not in columns:
-        raise DataError(
-            f"splits asks for the column {name!r} ({setting}), which not every frame has in "
-            f"info: {nearest(name, columns)}"
-        )
-    return columns[name]
-
-
-def _lists(values: Any) -> dict[str, list[str]]:
-    if not isinstance(values, Mapping) or not values:
-        raise ConfigError(
-            f'splits.values must say which values make which split, such as {{"train": ["a"]}}, '
-            f"not {values!r}"
-        )
-    return {
-        str(name): [str(v) for v in (wanted if isinstance(wanted, (list, tuple)) else [wanted])]
-        for name, wanted in values.items()
-    }
 
 
 _KINDS: dict[str, tuple[Callable[[dict[str, Any], Columns, int], Splits], tuple[str, ...]]] = {
@@ -221,4 +176,6 @@ _KINDS: dict[str, tuple[Callable[[dict[str, Any], Columns, int], Splits], tuple[
     "group": (_group, ("key", "fractions", "seed")),
     "time": (_time, ("fractions", "by")),
     "assigned": (_assigned, ("key", "values", "val_fraction", "by")),
+    "within": (_transfer.within, _transfer.WITHIN),
+    "leave_out": (_transfer.leave_out, _transfer.LEAVE_OUT),
 }

@@ -1,6 +1,7 @@
 """`DomainDataset`: samples of every domain but atoms, in memory."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self, TypeAlias
 
@@ -11,8 +12,10 @@ from torch_geometric.data import Data
 
 from zoo.datasets import _published, _splits
 from zoo.datasets._base import Dataset
-from zoo.datasets.domains._store import Store
-from zoo.errors import DataError, UnknownNameError
+from zoo.datasets._transfer import ADAPT
+from zoo.datasets.domains import _links
+from zoo.datasets.domains._store import Field, Store
+from zoo.errors import DataError, UnknownNameError, nearest
 
 # the column that says which split a sample or a row belongs to
 SPLIT = "split"
@@ -59,6 +62,7 @@ class DomainDataset(Dataset[Sample]):
         self._container = container
         self._examine = examine
         self.row_splits: dict[str, np.ndarray] = {}
+        self._links: dict[str, Store] = {}
         self._masks: dict[str, np.ndarray] = {}
         own = None
         if indices is None:
@@ -66,7 +70,10 @@ class DomainDataset(Dataset[Sample]):
             rows = self._row_count()
             own = _published.published(store.arrays, rows or store.size, source)
             splits = self._usual(own) if splits is None else splits
-            if rows is not None:
+            if splits is not None and splits.get("kind") == _links.KIND:
+                self._links = _links.divide(store, splits, source)
+                splits, own = None, None
+            elif rows is not None:
                 self._divide_rows(splits, own, rows)
                 splits, own = None, None
         super().__init__(
@@ -103,7 +110,8 @@ class DomainDataset(Dataset[Sample]):
                     mask[_inside(numbers, rows, name), column] = True
                 self._masks[f"{name}_mask"] = mask
             return
-        self.row_splits = _splits.make(splits, self._store.row_columns, rows, own)
+        columns = _with_labels(self._store.row_columns, self._store.fields.get("y"), rows)
+        self.row_splits = _splits.make(splits, columns, rows, own)
         for name, numbers in self.row_splits.items():
             self._masks[f"{name}_mask"] = np.isin(np.arange(rows), numbers)
 
@@ -127,6 +135,11 @@ class DomainDataset(Dataset[Sample]):
         return sample
 
     @property
+    def edge_splits(self) -> tuple[str, ...]:
+        """Names of the splits, where they divide edges."""
+        return tuple(self._links)
+
+    @property
     def labels(self) -> frozenset[str]:
         """Labels that every sample has."""
         return self._store.labels
@@ -143,7 +156,9 @@ class DomainDataset(Dataset[Sample]):
 
     @property
     def split_hash(self) -> str:
-        """SHA-256 of the numbers of each split, of samples or of rows; empty without splits."""
+        """SHA-256 of the numbers of each split, of samples, rows or edges; empty without splits."""
+        if self._links:
+            return _links.digest(self._links)
         if self.row_splits:
             return _splits.digest(self.row_splits, self._row_count() or 0)
         return super().split_hash
@@ -157,19 +172,40 @@ class DomainDataset(Dataset[Sample]):
         self.require(name)
         return self._store.fields[name].take(self._indices).values
 
+    def _split_columns(self) -> dict[str, np.ndarray]:
+        """The columns, and the labels as "y" where there is one number per sample."""
+        return _with_labels(self.columns, self._store.fields.get("y"), self._store.size)
+
+    def without_labels(self) -> Self:
+        """The same samples without their labels, for adapting to them; without splits."""
+        fields = {k: v for k, v in self._store.fields.items() if k not in self._store.labels}
+        bare = replace(self._store, fields=fields, labels=frozenset(), classes=None)
+        return self._of(bare, self._indices)
+
     def split(self, name: str) -> Self:
         """The samples of one split.
+
+        Samples of the split "adapt" have no labels. Where splits divide the edges of the only
+        graph, its edges are those to train on, and `edge_label_index` and `edge_label` are the
+        split's own (`zoo.datasets.domains._links`).
 
         Raises:
             UnknownNameError: if there is no such split, or if the splits divide the rows of the
                 only sample.
         """
+        if self._links:
+            if name not in self._links:
+                raise UnknownNameError(
+                    f"{self.source} has no split {name!r}: {nearest(name, self._links)}"
+                )
+            return self._of(self._links[name], self._indices)
         if self.row_splits or self._masks:
             raise UnknownNameError(
                 f"{self.source} is one sample, whose rows its splits divide; use its masks: "
                 f"{', '.join(f'sample.{mask}' for mask in self._masks)}"
             )
-        return super().split(name)
+        chosen = super().split(name)
+        return chosen.without_labels() if name == ADAPT else chosen
 
     def check(self) -> None:
         """Checks every sample.
@@ -194,8 +230,11 @@ class DomainDataset(Dataset[Sample]):
         self._examine(self._store, self._indices, self.source)
 
     def _taken(self, indices: np.ndarray) -> Self:
+        return self._of(self._store, indices)
+
+    def _of(self, store: Store, indices: np.ndarray) -> Self:
         return type(self)(
-            self._store,
+            store,
             domain=self.domain,
             container=self._container,
             examine=self._examine,
@@ -203,6 +242,15 @@ class DomainDataset(Dataset[Sample]):
             metadata=self.metadata,
             source=self.source,
         )
+
+
+def _with_labels(
+    columns: Mapping[str, np.ndarray], labels: Field | None, count: int
+) -> dict[str, np.ndarray]:
+    """Columns and the labels, which splits may go by, where there is one for each."""
+    if labels is None or labels.values.shape != (count,) or "y" in columns:
+        return dict(columns)
+    return {**columns, "y": labels.values}
 
 
 def _inside(numbers: np.ndarray, rows: int, name: str) -> np.ndarray:

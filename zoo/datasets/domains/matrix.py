@@ -4,13 +4,13 @@ A sample is a dict with `x` (..., n, n) or (..., n, p), and `y`. Matrices must b
 positive definite: `open` refuses others with their worst eigenvalue, and never repairs them.
 Arrays that aren't square, and those called `bases`, `subspaces` or `U`, must have orthonormal
 columns. Archives hold `matrices` (or `covs`, `covariances`, `C`, `spd`) or `bases`; folders hold
-one .npy per sample in one sub-folder per class.
+one .npy per sample in one sub-folder per class. `domain` is read as for signals.
 """
 
 import numpy as np
 
 from zoo.datasets.domains._domain import Domain, has
-from zoo.datasets.domains._plain import start, store
+from zoo.datasets.domains._plain import SOURCES, sources, start, store
 from zoo.datasets.domains._raw import Keys, Raw, shape_error
 from zoo.datasets.domains._store import Store
 from zoo.errors import DataError
@@ -28,14 +28,14 @@ def build(raw: Raw, keys: Keys | None) -> Store:
     Raises:
         DataError: for missing or ill-shaped arrays.
     """
-    chooser, array, where = start(raw, keys, (*SPD, *BASES, "X"))
+    chooser, array, where = start(raw, keys, (*SPD, *BASES, "X"), SOURCES)
     if array.ndim < 3 or array.shape[-1] > array.shape[-2] or array.shape[-1] == 0:
         raise shape_error(where, array.shape, "(samples, n, n) or (samples, n, p) with p below n")
     order = ("x", *SPD, *BASES, "X")
     named = chooser.keys.get("x") or next((n for n in order if n in raw.arrays), None)
     bases = array.shape[-1] != array.shape[-2] or named in BASES
     chooser.raw.metadata["kind"] = "bases" if bases else "spd"
-    return store(chooser, array, where)
+    return store(chooser, array, where, **sources(chooser, len(array)))
 
 
 def examine(store: Store, indices: np.ndarray, source: str) -> None:
