@@ -15,10 +15,11 @@ def architecture(entry: Mapping[str, Any]) -> str:
         if "title" in paper
         else "",
         "",
-        f"- domain: {entry['domain']}",
+        f"- domain: {', '.join([entry['domain'], *entry.get('accepts', ())])}",
         f"- symmetry: {entry['symmetry'].get('group')}",
-        f"- conservative forces: {'yes' if entry['conservative'] else 'no'}",
     ]
+    if "conservative" in entry:
+        lines.append(f"- conservative forces: {'yes' if entry['conservative'] else 'no'}")
     sections = ["\n".join(lines), _list("Presets", [str(name) for name in entry["presets"]])]
     sections.append(_list("Weights", entry["checkpoints"]))
     if entry["notes"]:
@@ -44,8 +45,8 @@ def checkpoint(entry: Mapping[str, Any], *, place: str | None = None) -> str:
             head,
             _origin(entry),
             _inputs(entry.get("inputs") or {}),
-            _outputs(entry.get("outputs") or {}),
-            _metrics(entry.get("metrics") or []),
+            _outputs(entry.get("outputs") or {}, entry.get("classes") or []),
+            _metrics(entry.get("metrics") or [], (entry.get("inputs") or {}).get("domain", "atoms")),
             _training(entry.get("training") or {}),
             _list("Limits", entry.get("limits") or []),
             _pairs("Licence", entry.get("license") or {}),
@@ -107,8 +108,15 @@ def _origin(entry: Mapping[str, Any]) -> str:
 
 
 def _inputs(inputs: Mapping[str, Any]) -> str:
-    lines = {
-        "domain": inputs.get("domain"),
+    if not inputs:
+        return ""
+    domain = inputs.get("domain", "atoms")
+    lines = _atoms(inputs) if domain == "atoms" else _samples(inputs)
+    return _pairs("Inputs", {"domain": domain, **lines})
+
+
+def _atoms(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "periodicity": ", ".join(inputs.get("pbc") or []) or None,
         "total charge": "yes" if inputs.get("charge") else "neutral only",
         "elements (atoms seen)": ", ".join(
@@ -116,10 +124,26 @@ def _inputs(inputs: Mapping[str, Any]) -> str:
         )
         or None,
     }
-    return _pairs("Inputs", lines) if inputs else ""
 
 
-def _outputs(outputs: Mapping[str, Mapping[str, Any]]) -> str:
+def _samples(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "shape of a sample": shape(inputs),
+        "tokens": inputs.get("tokens"),
+        "features": ", ".join(inputs.get("features") or []) or None,
+        "standardised": ", ".join(inputs.get("normalisation") or []) or None,
+    }
+
+
+def shape(inputs: Mapping[str, Any]) -> str | None:
+    """The shape of a sample in words, such as "8 x 8" or "any x 3"; None where it is free."""
+    axes = inputs.get("shape")
+    if axes is None:
+        return None
+    return " x ".join("any" if axis is None else str(axis) for axis in axes) or "a number"
+
+
+def _outputs(outputs: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> str:
     if not outputs:
         return ""
     rows = []
@@ -129,18 +153,21 @@ def _outputs(outputs: Mapping[str, Mapping[str, Any]]) -> str:
             notes.append("the default head")
         if output.get("conservative") is not None:
             notes.append("conservative" if output["conservative"] else "direct, not conservative")
+        if name == "logits" and classes:
+            notes.append(f"classes: {', '.join(classes)}")
         rows.append([name, output.get("unit"), ", ".join(note for note in notes if note)])
     return "## Outputs\n\n" + table(["output", "unit", "what"], rows)
 
 
-def _metrics(metrics: Sequence[Mapping[str, Any]]) -> str:
+def _metrics(metrics: Sequence[Mapping[str, Any]], domain: str) -> str:
     if not metrics:
         return ""
     columns = ["dataset", "split", "target", "name", "value", "unit"]
     optional = ["std", "n_seeds", "paper_value", "paper_where", "status"]
     columns += [key for key in optional if any(row.get(key) is not None for row in metrics)]
     rows = [[row.get(key) for key in columns] for row in metrics]
-    return "## Measured errors\n\n" + table([key.replace("_", " ") for key in columns], rows)
+    title = "Measured errors" if domain == "atoms" else "Measured"  # accuracies are no errors
+    return f"## {title}\n\n" + table([key.replace("_", " ") for key in columns], rows)
 
 
 def _training(training: Mapping[str, Any]) -> str:

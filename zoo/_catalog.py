@@ -120,7 +120,7 @@ def listing(
 def _has_domain(spec: Spec, domain: str | None) -> bool:
     if domain is not None and domain not in _spec.DOMAINS:
         raise ConfigError(f"unknown domain {domain!r}: {nearest(domain, _spec.DOMAINS)}")
-    return domain is None or spec.domain == domain
+    return domain is None or domain in spec.domains
 
 
 def _has_group(spec: Spec, symmetry: str, specs: Mapping[str, Spec]) -> bool:
@@ -194,10 +194,9 @@ def info(name: str | Path, specs: Mapping[str, Spec]) -> dict[str, Any]:
         "title": spec.title,
         "paper": dict(spec.paper),
         "domain": spec.domain,
+        **({"accepts": list(spec.accepts)} if spec.accepts else {}),
         "symmetry": dict(spec.symmetry),
-        # a preset with direct heads is not, whatever the architecture's default is
-        "conservative": spec.conservative
-        and not {"forces", "stress"} & {*overrides.get("heads", ())},
+        **({"conservative": _conservative(spec, overrides)} if spec.domain == "atoms" else {}),
         "outputs": list(spec.outputs),
         "class": spec.class_path,
         "notes": spec.notes,
@@ -211,6 +210,11 @@ def info(name: str | Path, specs: Mapping[str, Spec]) -> dict[str, Any]:
     presets = {key: dict(value) for key, value in spec.presets.items()}
     more = {"aliases": list(spec.aliases), "presets": presets, "checkpoints": trained}
     return {**head, **shared, **more}
+
+
+def _conservative(spec: Spec, overrides: Mapping[str, Any]) -> bool:
+    """A preset with direct heads is not, whatever the architecture's default is."""
+    return spec.conservative and not {"forces", "stress"} & {*overrides.get("heads", ())}
 
 
 def card(name: str | Path, specs: Mapping[str, Spec]) -> str:

@@ -55,6 +55,8 @@ class Spec:
             in an attribute `exact` of the model; replaces `tolerances` check by check.
         test_config: a small configuration for the contract suite.
         outputs: names of the outputs.
+        accepts: further domains that instances can take, by a front end that an argument chooses.
+        idle_parameters: patterns of names of parameters that rightly get no gradient.
         notes: anything else that users should know.
         path: the YAML file; None for a class registered without one.
     """
@@ -72,6 +74,8 @@ class Spec:
     approximate: Mapping[str, dict[str, float]] = field(default_factory=dict)
     test_config: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    accepts: tuple[str, ...] = ()
+    idle_parameters: tuple[str, ...] = ()
     notes: str = ""
     path: Path | None = None
 
@@ -79,6 +83,11 @@ class Spec:
     def groups(self) -> tuple[str, ...]:
         """All groups that the architecture can be equivariant under, the default one first."""
         return (str(self.symmetry["group"]), *self.symmetry.get("options", ()))
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """All domains whose samples instances can take, the usual one first."""
+        return (self.domain, *self.accepts)
 
     def bounds(self, *, exact: bool = True) -> dict[str, dict[str, float]]:
         """What each check is held to.
@@ -111,7 +120,7 @@ def parse(path: Path) -> Spec:
 
 
 def _typed(path: Path, key: str, value: Any) -> Any:
-    if key in ("aliases", "outputs"):
+    if key in ("aliases", "outputs", "accepts", "idle_parameters"):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ConfigError(f"{path}: {key} must be a list of words, not {value!r}")
         return tuple(value)
@@ -130,10 +139,9 @@ def _check(spec: Spec, path: Path) -> None:
         raise ConfigError(f"{path}: a spec's stem is a lower-case Python identifier")
     if not _CLASS.fullmatch(spec.class_path):
         raise ConfigError(f"{path}: class must read package.module:Class, not {spec.class_path!r}")
-    if spec.domain not in DOMAINS:
-        raise ConfigError(
-            f"{path}: unknown domain {spec.domain!r}: {nearest(spec.domain, DOMAINS)}"
-        )
+    for domain in spec.domains:
+        if domain not in DOMAINS:
+            raise ConfigError(f"{path}: unknown domain {domain!r}: {nearest(domain, DOMAINS)}")
     _check_mappings(spec, path)
 
 

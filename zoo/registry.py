@@ -78,6 +78,7 @@ def specs() -> dict[str, Spec]:
                 title=cls.__name__,
                 paper={},
                 symmetry={"group": getattr(cls, "symmetry", "unknown")},
+                accepts=tuple(getattr(cls, "accepts", ())),
             )
     return known
 

@@ -125,7 +125,7 @@ def test_heads_are_saved_chosen_and_left_out(make: Callable[..., Any], tmp_path:
 
 def test_golden_outputs_watch_every_head(make: Callable[..., Any], tmp_path: Path) -> None:
     from zoo.hub import golden, weights
-    from zoo.hub.manifest import Golden
+    from zoo.hub._entries import Golden
 
     model = make("energy/pbe", "energy")
     zoo.save(model, tmp_path, name="tensornet-s.x.r1", golden_inputs=ATOMS)

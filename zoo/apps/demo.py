@@ -76,7 +76,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _load(console: Console, checkpoint: str) -> Any:
-    model = zoo.load(checkpoint, check=True)
+    model = zoo.load(checkpoint, check=True, domain="atoms")
     count = sum(parameter.numel() for parameter in model.parameters())
     console.print(f"loaded {checkpoint}: {count} parameters, digests and golden outputs verified")
     return model

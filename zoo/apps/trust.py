@@ -68,7 +68,7 @@ def attach(
         UnknownNameError: for a split that the data do not have.
         OutputError: if one is stored already, or the place can't be written.
     """
-    model = hub.load(ref)
+    model = hub.load(ref, domain="atoms")
     opened = data
     if not isinstance(opened, AtomsDataset):
         opened = datasets.open(opened, keys=keys, units=units, splits=splits, domain="atoms")
@@ -190,7 +190,7 @@ def separate(
     """
     if not len(inside) or not len(outside):
         raise DataError("both sets need frames; one has none")
-    model = ref if isinstance(ref, AtomisticModel) else hub.load(ref)
+    model = ref if isinstance(ref, AtomisticModel) else hub.load(ref, domain="atoms")
     near = judge(model, inside, batch_size=batch_size, progress=progress)
     far = judge(model, outside, batch_size=batch_size, progress=progress)
     names = (*MEASURES, "score")

@@ -129,7 +129,7 @@ def _physics(
     app.groups_of(suite)  # an unknown one is refused before the weights are read
     if reference is not None:
         options["reference"] = load_object(reference, what="a function that makes a calculator")
-    model = hub.load(name, **loading)
+    model = hub.load(name, **loading, domain="atoms")
     with _common.progress("measuring", quiet=quiet) as told:
         report = app.measure(model, suite, folder=output, progress=told, **options)
     if output is not None:

@@ -7,12 +7,13 @@ import typer
 from zoo.cli import _common
 
 MODEL_COLUMNS = ("name", "domain", "symmetry", "title")
-CHECKPOINT_COLUMNS = ("name", "elements", "level of theory", "license")
+ATOMS_COLUMNS = ("name", "elements", "level of theory", "license")
+CHECKPOINT_COLUMNS = ("name", "domain", "inputs", "classes", "trained on", "license")
 
 
 def command(
     pattern: Annotated[str, typer.Argument(help="Shell pattern such as '*net*'.")] = "*",
-    domain: Annotated[str | None, typer.Option(help="What a sample is: atoms, points, ...")] = None,
+    domain: Annotated[str | None, typer.Option(help="What a sample is: atoms, matrix, ...")] = None,
     symmetry: Annotated[str | None, typer.Option(help="A group such as 'O(3)'.")] = None,
     elements: Annotated[
         str | None, typer.Option(help="Elements that must all have been trained on: H,C,O.")
@@ -37,24 +38,45 @@ def command(
         license=license,
         pretrained=pretrained,
     )
-    columns = CHECKPOINT_COLUMNS if pretrained else MODEL_COLUMNS
     rows = [_row(name) for name in names]
+    columns = _columns(rows) if pretrained else MODEL_COLUMNS
     draw = _common.markdown if as_markdown else _common.table
     _common.emit(rows, draw(rows, columns) if rows else "nothing matches", as_json=as_json)
 
 
+def _columns(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Of trained weights: what atoms have where there is nothing else."""
+    return ATOMS_COLUMNS if all("elements" in row for row in rows) else CHECKPOINT_COLUMNS
+
+
 def _row(name: str) -> dict[str, Any]:
     """What a list says of one name."""
+    from zoo import _card
     from zoo.registry import info
 
     about = info(name)
     if about["kind"] != "checkpoint":
         group = about["symmetry"]["group"]
-        return {"name": name} | {k: about[k] for k in ("domain", "title")} | {"symmetry": group}
-    energy = about["outputs"].get("energy") or {}
-    return {
+        domains = ", ".join([about["domain"], *about.get("accepts", ())])
+        return {"name": name, "domain": domains, "title": about["title"], "symmetry": group}
+    inputs = about.get("inputs") or {}
+    training = about.get("training") or {}
+    row = {
         "name": name,
-        "elements": list(about["inputs"]["elements"]),
-        "level of theory": energy.get("level_of_theory"),
+        "domain": inputs.get("domain", "atoms"),
+        "trained on": [data["name"] for data in training.get("data") or []],
         "license": about["license"]["weights"],
+    }
+    if row["domain"] != "atoms":
+        tokens = f"{inputs['tokens']} tokens" if inputs.get("tokens") else None
+        return row | {
+            "inputs": _card.shape(inputs) or tokens,
+            "classes": len(about.get("classes") or []) or None,
+        }
+    elements = list(inputs.get("elements") or {})
+    energy = (about.get("outputs") or {}).get("energy") or {}
+    return row | {
+        "inputs": elements,
+        "elements": elements,
+        "level of theory": energy.get("level_of_theory"),
     }

@@ -32,7 +32,7 @@ def convert(
     *,
     source: str,
     units: Mapping[str, str] | None = None,
-) -> AtomisticModel:
+) -> Any:
     """A model of ours with the weights of another implementation.
 
     Args:
@@ -67,10 +67,11 @@ def convert(
     with torch.random.fork_rng(devices=[]):  # initial values are overwritten at once
         model: Any = registry.get_class(spec)(**arguments)
     load_strict(model, ours, where=f"weights from {source}")
+    if units is not None and getattr(model, "domain", "atoms") != "atoms":
+        raise ConfigError(f"{spec.name} works on {spec.domain!r}, which has no units; drop units=")
     if factor != 1.0:
         _rescale(model, factor)
-    converted: AtomisticModel = model.eval()
-    return converted
+    return model.eval()
 
 
 def _energy_factor(units: Mapping[str, str] | None) -> float:

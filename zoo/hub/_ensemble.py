@@ -11,7 +11,8 @@ from torch import Tensor
 
 from zoo import hub
 from zoo.errors import ConfigError, ManifestError, StateMismatchError
-from zoo.hub.manifest import Manifest, Parent
+from zoo.hub._entries import Parent
+from zoo.hub.manifest import Manifest
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._ensemble import Ensemble
 
@@ -39,7 +40,7 @@ def combine(refs: Sequence[str | Path], folder: str | Path, *, name: str, **fiel
         ConfigError: if the weights do not belong together.
         ZooError: as `load` and `save` do.
     """
-    models = [hub.load(ref) for ref in refs]
+    models = [hub.load(ref, domain="atoms") for ref in refs]
     ensemble = Ensemble(models)
     manifests = [_manifest(model) for model in models]
     _check_theory(models, manifests)

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
-from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from zoo import registry
-from zoo.errors import DeviceError, GoldenMismatchError, ManifestError
+from zoo.errors import CapabilityError, DeviceError, GoldenMismatchError
 from zoo.hub import golden, weights
 from zoo.hub._convert import convert
+from zoo.hub._domains import restore
 from zoo.hub._ensemble import split_members
 from zoo.hub._obtain import authors_file, contents, find, read_checked
 from zoo.hub._trust import load_trust
@@ -22,6 +22,7 @@ from zoo.models._ensemble import Ensemble
 from zoo.registry import Spec
 
 
+@overload
 def load(
     ref: str | Path,
     *,
@@ -30,8 +31,34 @@ def load(
     heads: Sequence[str] | None = None,
     check: bool = False,
     allow_untrained_elements: bool = False,
-) -> AtomisticModel:
-    """A trained model, ready for prediction.
+    domain: Literal["atoms"],
+) -> AtomisticModel: ...
+
+
+@overload
+def load(
+    ref: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    heads: Sequence[str] | None = None,
+    check: bool = False,
+    allow_untrained_elements: bool = False,
+    domain: str | None = None,
+) -> Any: ...
+
+
+def load(
+    ref: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    heads: Sequence[str] | None = None,
+    check: bool = False,
+    allow_untrained_elements: bool = False,
+    domain: str | None = None,
+) -> Any:
+    """A trained model of any domain, ready for prediction.
 
     Its files come from the package, the folder of the manifest, the caches, or the web, in this
     order. Every file's sha256 is checked on every load, and nothing in it is executed.
@@ -44,12 +71,15 @@ def load(
             energies stay float64 in any case.
         heads: the heads to keep, by name, the default energy head first; `new:<name>` adds an
             energy head that starts as a copy of the stored default. All of them if None.
+            Outside atoms there is one head: `new:3` or `new:left,right` replaces it by a fresh one
+            with so many outputs, or for these classes.
         check: re-run the golden inputs and compare.
         allow_untrained_elements: accept elements that the weights have never seen.
+        domain: refuse weights of any other domain.
 
     Returns:
-        The model in evaluation mode, with `manifest`, `checkpoint_name` and, where it is stored,
-        the training domain `trust` set.
+        The model in evaluation mode (on atoms an `AtomisticModel`, else a `SampleModel`), with
+        `manifest`, `checkpoint_name` and, where it is stored, the training domain `trust` set.
 
     Raises:
         UnknownModelError: for an unknown name.
@@ -61,39 +91,29 @@ def load(
         OfflineError: if a file would have to be fetched while ZOO_OFFLINE is set.
         GoldenMismatchError: with `check`, if the outputs differ or none are stored.
         DeviceError: for a device that is not there or a dtype that is no floating point.
+        CapabilityError: for weights of another domain than `domain`.
     """
     target = _device(device)
     if dtype is not None and not dtype.is_floating_point:
         raise DeviceError(f"{dtype} is no floating-point precision; use torch.float32 or float64")
     path = find(ref)
     manifest = read_checked(path)
-    model = _from_authors(manifest) if manifest.authors else _from_files(manifest, path.parent)
+    if domain not in (None, manifest.inputs.domain):
+        raise CapabilityError(
+            f"{manifest.name} works on the domain {manifest.inputs.domain!r}; this needs weights "
+            f"of the domain {domain!r} (zoo list --pretrained --domain {domain})"
+        )
+    model: Any = _from_authors(manifest) if manifest.authors else _from_files(manifest, path.parent)
     model = model.to(device=target, dtype=dtype).eval()
     model.manifest = manifest
     model.checkpoint_name = manifest.name
     model.trust = load_trust(manifest, path.parent)
-    if manifest.inputs.elements:
-        counts = element_counts(manifest)
-        model.restrict_elements(counts, allow_untrained=allow_untrained_elements)
+    restore(model, manifest, allow_untrained=allow_untrained_elements)
     if check:
         check_golden(model, manifest, path.parent)
     if heads is not None:
         model.keep_heads([heads] if isinstance(heads, str) else heads)
     return model
-
-
-def element_counts(manifest: Manifest) -> dict[int, int]:
-    """Atoms seen in training, by atomic number.
-
-    Raises:
-        ManifestError: for a symbol that is no element.
-    """
-    counts = {}
-    for symbol, count in manifest.inputs.elements.items():
-        if symbol not in atomic_numbers or symbol == "X":
-            raise ManifestError(f"{manifest.name}: inputs.elements.{symbol} is no element's symbol")
-        counts[atomic_numbers[symbol]] = count
-    return counts
 
 
 def golden_tensors(manifest: Manifest, folder: Path) -> dict[str, Tensor]:
@@ -132,7 +152,7 @@ def _device(device: str | torch.device) -> torch.device:
     return target
 
 
-def _from_files(manifest: Manifest, folder: Path) -> AtomisticModel:
+def _from_files(manifest: Manifest, folder: Path) -> nn.Module:
     spec, _ = registry.resolve(manifest.architecture)
     file = manifest.weights
     where = f"{file.path} of {manifest.name}"
@@ -140,27 +160,29 @@ def _from_files(manifest: Manifest, folder: Path) -> AtomisticModel:
     if manifest.ensemble is None:
         return _built(spec, manifest, state)
     states = split_members(state, manifest.ensemble.members, where=manifest.name)
-    return Ensemble([_built(spec, manifest, each) for each in states])
+    members: Any = [_built(spec, manifest, each) for each in states]
+    return Ensemble(members)
 
 
-def _built(spec: Spec, manifest: Manifest, state: Mapping[str, Tensor]) -> AtomisticModel:
+def _built(spec: Spec, manifest: Manifest, state: Mapping[str, Tensor]) -> nn.Module:
     """One model with the given weights."""
     config, state = upgrade(spec, manifest, state)
     with torch.random.fork_rng(devices=[]):  # initial values are overwritten at once
         model: Any = registry.get_class(spec)(**config)
     weights.load_strict(model, state, where=manifest.name)
-    loaded: AtomisticModel = model
+    loaded: nn.Module = model
     return loaded
 
 
-def _from_authors(manifest: Manifest) -> AtomisticModel:
+def _from_authors(manifest: Manifest) -> nn.Module:
     authors = manifest.authors
     assert authors is not None
     path = authors_file(manifest, authors)
-    return convert(
+    model: nn.Module = convert(
         manifest.architecture,
         path,
         authors.config,
         source=authors.converter,
         units=authors.units,
     )
+    return model

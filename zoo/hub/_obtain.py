@@ -7,9 +7,10 @@ from pathlib import Path
 from zoo import _catalog, registry
 from zoo.errors import IntegrityError, ManifestError, OfflineError, UnknownModelError, nearest
 from zoo.hub import _unbundle, cache, download
+from zoo.hub._entries import Authors, File
 from zoo.hub.download import Progress
 from zoo.hub.integrity import read_verified, verify
-from zoo.hub.manifest import Authors, File, Manifest, read
+from zoo.hub.manifest import Manifest, read
 
 
 def find(ref: str | Path, *, progress: Progress | None = None) -> Path:

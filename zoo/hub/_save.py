@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 import yaml
-from ase import Atoms
-from ase.data import chemical_symbols
 from torch import nn
 
 import zoo
@@ -17,23 +15,15 @@ from zoo import _card, _catalog, registry
 from zoo._files import write_atomic
 from zoo.errors import ConfigError, ManifestError, StateMismatchError
 from zoo.hub import golden, weights
+from zoo.hub._domains import inputs_of, outputs_of
 from zoo.hub._trust import dump_trust, trust_entry
 from zoo.hub._versions import conventions, current
 from zoo.hub.manifest import Manifest, build, read
 from zoo.models._ensemble import Ensemble
+from zoo.models._sample import SampleModel
 from zoo.models._trust import Trust
 from zoo.registry import Spec
 
-_UNITS = {
-    "energy": "eV",
-    "energy_std": "eV",
-    "forces_std": "eV/Angstrom",
-    "forces": "eV/Angstrom",
-    "stress": "eV/Angstrom^3",
-    "virial": "eV",
-    "dipole": "e Angstrom",
-    "polarizability": "Angstrom^3",
-}
 #: files that `save` writes, under the names they have on the way as well
 _STORED = re.compile(
     r"(model|golden|trust)(-[0-9a-f]{12})?\.safetensors"
@@ -49,6 +39,7 @@ OURS = (
     "source",
     "spec_version",
     "trust",
+    "classes",
 )
 
 
@@ -57,7 +48,7 @@ def save(
     folder: str | Path,
     *,
     name: str,
-    golden_inputs: Sequence[Atoms] | None = None,
+    golden_inputs: Sequence[Any] | None = None,
     trust: Trust | None = None,
     **fields: Any,
 ) -> Path:
@@ -70,12 +61,13 @@ def save(
         model: of a registered architecture.
         folder: made if missing; a model saved there before is replaced.
         name: `<architecture>-<size>.<dataset>.r<k>`; see `derive_name`.
-        golden_inputs: a few structures; their outputs are stored, for `load(check=True)`.
+        golden_inputs: a few structures, or samples of the model's domain as it takes them (PyG's
+            `Data`, mappings of arrays); their outputs are stored, for `load(check=True)`.
         trust: the training domain, from `zoo.apps.trust.fit`, for `predict(..., trust=True)`.
         **fields: more fields of the manifest, as plain values (see `zoo.hub.Manifest`):
-            `inputs`, `outputs`, `training`, `metrics`, `limits`, `license`, `citation`,
-            `derived_from`, `certificate`, `urls`. Inputs and outputs are completed from the
-            model; the licence is that of the weights it came from, unless given.
+            `inputs`, `outputs`, `task`, `training`, `metrics`, `limits`, `license`, `citation`,
+            `derived_from`, `certificate`, `urls`. Inputs, outputs and names of classes are
+            completed from the model; the licence is that of the weights it came from, unless given.
 
     Returns:
         The folder.
@@ -196,12 +188,15 @@ def _fields(
         "license": inherited or {"weights": "not stated"},
     }
     if len(files) > 1 and files[1]["role"] == "golden":
-        values["golden"] = {"file": files[1]["path"]}
+        bounds = spec.bounds(exact=bool(getattr(model, "exact", True))).get("golden")
+        values["golden"] = {"file": files[1]["path"]} | ({"rtol": bounds} if bounds else {})
     values |= {key: plain(value) for key, value in given.items()}
     if isinstance(model, Ensemble):
         values["ensemble"] = (values.get("ensemble") or {}) | {"members": len(model.members)}
-    values["inputs"] = _inputs(model, spec) | (values.get("inputs") or {})
-    values["outputs"] = _outputs(model, spec, values.get("outputs") or {})
+    values["inputs"] = inputs_of(model, spec) | (values.get("inputs") or {})
+    values["outputs"] = outputs_of(model, spec, values.get("outputs") or {})
+    if isinstance(model, SampleModel) and model.classes:
+        values["classes"] = list(model.classes)
     if values.get("training") is not None:
         made_with = {"version": zoo.__version__, "torch": torch.__version__}
         values["training"] = made_with | values["training"]
@@ -219,34 +214,6 @@ def _config(model: nn.Module) -> dict[str, Any]:
                 "hyper-parameters must be numbers, words, and lists or mappings of them"
             ) from None
     return config
-
-
-def _inputs(model: nn.Module, spec: Spec) -> dict[str, Any]:
-    seen = getattr(model, "trained_elements", None) or {}
-    elements = {chemical_symbols[z]: int(count) for z, count in sorted(seen.items())}
-    return {"domain": spec.domain, "elements": elements}
-
-
-def _outputs(model: nn.Module, spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name in getattr(model, "outputs", ()):
-        values[name] = {"unit": _UNITS.get(name, "1")}
-        if name in ("forces", "stress", "virial"):
-            # the model knows: its heads decide; a module of another kind is what its spec says
-            direct = getattr(model, "direct", None)
-            values[name]["conservative"] = (
-                spec.conservative if direct is None else name not in direct
-            )
-    heads = getattr(model, "energy_heads", ())
-    if len(heads) > 1 or (heads and heads[0] != "energy"):
-        values.pop("energy")
-        entries = ["energy" if head == "energy" else f"energy/{head}" for head in heads]
-        energies: dict[str, Any] = {entry: {"unit": _UNITS["energy"]} for entry in entries}
-        energies[entries[0]]["default"] = True
-        values = {**energies, **values}
-    for name, more in given.items():
-        values[name] = values.get(name, {}) | more
-    return values
 
 
 def plain(value: Any) -> Any:

@@ -23,7 +23,8 @@ from zoo._environment import offline as offline
 from zoo._files import read_yaml
 from zoo.errors import DownloadError, IntegrityError, OfflineError, OutputError
 from zoo.hub import cache
-from zoo.hub.manifest import File, Manifest
+from zoo.hub._entries import File
+from zoo.hub.manifest import Manifest
 
 #: what a broken line can lose
 _CHUNK = 1 << 14

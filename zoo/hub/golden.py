@@ -13,11 +13,16 @@ import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
+from zoo.datasets.domains import DOMAINS
 from zoo.errors import CapabilityError, GoldenMismatchError
-from zoo.hub.manifest import Golden
+from zoo.hub._domains import domain_of
+from zoo.hub._entries import Golden
 
 _INPUT, _OUTPUT = "input.", "output."
+#: fields that are no inputs
+_LABELS = frozenset({"y", "edge_label", "weight", "rows"})
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,12 @@ class GoldenResult:
         return self.error <= self.tolerance
 
 
-def record(model: nn.Module, structures: Sequence[Atoms]) -> dict[str, Tensor]:
+def record(model: nn.Module, structures: Sequence[Any]) -> dict[str, Tensor]:
     """Inputs and float64 outputs to store with a model's weights.
 
     Args:
         model: takes a list of structures and returns named tensors; it is left as it is.
-        structures: the inputs.
+        structures: the inputs; samples of the model's domain where that isn't atoms.
 
     Returns:
         Tensors by name, `input.*` and `output.*`.
@@ -54,7 +59,8 @@ def record(model: nn.Module, structures: Sequence[Atoms]) -> dict[str, Tensor]:
     Raises:
         GoldenMismatchError: if an output is not finite.
     """
-    tensors = {f"{_INPUT}{name}": value for name, value in encode(structures).items()}
+    encoded = encode(structures, domain=domain_of(model))
+    tensors = {f"{_INPUT}{name}": value for name, value in encoded.items()}
     double = copy.deepcopy(model).double().eval()
     for name, value in _answers(double, list(structures)).items():
         if not bool(torch.isfinite(value).all()):
@@ -86,18 +92,20 @@ def compare(model: nn.Module, tensors: Mapping[str, Tensor], golden: Golden) -> 
         raise CapabilityError(
             f"golden outputs have no bound in {dtype}; load in float32 or float64"
         )
-    structures = decode(tensors)
+    structures = decode(tensors, domain=domain_of(model))
     training = model.training
     try:
         found = _answers(model.eval(), structures)
     finally:
         model.train(training)
     results = []
+    atoms = domain_of(model) == "atoms"
     for key, expected in tensors.items():
         if not key.startswith(_OUTPUT):
             continue
         name = key.removeprefix(_OUTPUT)
-        error = _deviation(name, found.get(name), expected, structures)
+        counts = [len(item) for item in structures] if atoms else None
+        error = _deviation(name, found.get(name), expected, counts)
         results.append(GoldenResult(name, error, bounds[dtype]))
     return results
 
@@ -119,7 +127,7 @@ def check(model: nn.Module, tensors: Mapping[str, Tensor], golden: Golden, *, na
         )
 
 
-def _answers(model: nn.Module, structures: list[Atoms]) -> dict[str, Tensor]:
+def _answers(model: nn.Module, structures: list[Any]) -> dict[str, Tensor]:
     """All outputs; those of a further energy head as "energy/<head>", "forces/<head>", ..."""
     # spreads of an ensemble are differences of members: their rounding has no scale of its own
     answers = model(structures)
@@ -132,20 +140,58 @@ def _answers(model: nn.Module, structures: list[Atoms]) -> dict[str, Tensor]:
 
 
 def _deviation(
-    name: str, found: Tensor | None, expected: Tensor, structures: Sequence[Atoms]
+    name: str, found: Tensor | None, expected: Tensor, counts: Sequence[int] | None
 ) -> float:
+    """`counts` are the atoms of each structure; None outside atoms."""
     if found is None or found.shape != expected.shape:
         return float("inf")
     difference = (found.detach().cpu().double() - expected).abs()
-    if name.partition("/")[0] == "energy":
-        atoms = torch.tensor([len(item) for item in structures], dtype=torch.float64)
+    if counts is not None and name.partition("/")[0] == "energy":
+        atoms = torch.tensor(counts, dtype=torch.float64)
         return float((difference / atoms).max())
     scale = float(expected.abs().max()) if expected.numel() else 0.0
     return float(difference.max()) / max(scale, 1e-12) if expected.numel() else 0.0
 
 
-def encode(structures: Sequence[Atoms]) -> dict[str, Tensor]:
-    """Structures as tensors: atoms one after the other, `counts` of them per structure."""
+def encode(samples: Sequence[Any], *, domain: str = "atoms") -> dict[str, Tensor]:
+    """Samples as tensors.
+
+    Args:
+        samples: structures; or PyG's `Data`, or mappings of arrays, whose labels are left out.
+        domain: of the samples.
+
+    Returns:
+        For atoms, structures one after the other with `counts`; else `<number>.<field>`.
+    """
+    if domain == "atoms":
+        return _encode_atoms(samples)
+    found = {}
+    for number, sample in enumerate(samples):
+        fields = sample.to_dict() if isinstance(sample, Data) else dict(sample)
+        for name, value in fields.items():
+            if name not in _LABELS and not name.endswith("_mask"):
+                found[f"{number}.{name}"] = torch.as_tensor(value)
+    return found
+
+
+def decode(tensors: Mapping[str, Tensor], *, domain: str = "atoms") -> list[Any]:
+    """The samples in a golden file's tensors; see `encode`."""
+    field = {
+        key.removeprefix(_INPUT): value for key, value in tensors.items() if key.startswith(_INPUT)
+    }
+    if domain == "atoms":
+        return _decode_atoms({name: value.numpy() for name, value in field.items()})
+    samples: dict[int, dict[str, Any]] = {}
+    for key, value in field.items():
+        number, _, name = key.partition(".")
+        plain = int(value) if name == "num_nodes" else value
+        samples.setdefault(int(number), {})[name] = plain
+    container = DOMAINS[domain].container
+    ordered = [samples[number] for number in sorted(samples)]
+    return ordered if container is None else [container(**sample) for sample in ordered]
+
+
+def _encode_atoms(structures: Sequence[Atoms]) -> dict[str, Tensor]:
     arrays: dict[str, Any] = {
         "counts": np.array([len(item) for item in structures], dtype=np.int64),
         "atomic_numbers": np.concatenate([item.numbers for item in structures]).astype(np.int64),
@@ -158,13 +204,7 @@ def encode(structures: Sequence[Atoms]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
 
-def decode(tensors: Mapping[str, Tensor]) -> list[Atoms]:
-    """The structures in a golden file's tensors."""
-    field = {
-        key.removeprefix(_INPUT): value.numpy()
-        for key, value in tensors.items()
-        if key.startswith(_INPUT)
-    }
+def _decode_atoms(field: Mapping[str, np.ndarray]) -> list[Atoms]:
     ends = np.cumsum(field["counts"])
     structures = []
     for index, (count, end) in enumerate(zip(field["counts"], ends, strict=True)):

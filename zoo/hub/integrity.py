@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO
 
 from zoo.errors import IntegrityError, UnsafeFileError
-from zoo.hub.manifest import File
+from zoo.hub._entries import File
 
 _CHUNK = 1 << 20
 #: endings that stand for pickles

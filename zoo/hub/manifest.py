@@ -4,217 +4,38 @@ A manifest is a YAML file. Everything printed about weights (cards, lists, error
 elements) comes from it, and nothing is loaded that it does not describe.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from zoo._files import read_yaml
 from zoo.errors import ManifestError, nearest
+from zoo.hub._entries import (
+    Authors,
+    Entry,
+    File,
+    Golden,
+    Inputs,
+    License,
+    Members,
+    Metric,
+    Output,
+    Parent,
+    Training,
+    TrustFile,
+    Url,
+)
 
 SCHEMA_VERSION: Final = 1
 #: <architecture>-<size>.<dataset>.r<k>
 NAME = re.compile(r"[a-z][a-z0-9_]*-[a-z0-9_+-]+\.[a-z0-9][a-z0-9_+-]*\.r[1-9][0-9]*")
 _NAME_FORM = "<architecture>-<size>.<dataset>.r<k>, such as tensornet-s.gfn2-md10.r1"
-_LOCAL = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 
 
-def _digest(value: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise ValueError("a sha256 digest has 64 lower-case hexadecimal digits")
-    return value
-
-
-def _address(value: str) -> str:
-    if not value.startswith(("https://", *_LOCAL)):
-        raise ValueError("an address must start with https://")
-    return value
-
-
-def _file_name(value: str) -> str:
-    if value != os.path.basename(value) or value.startswith(".") or "\\" in value or not value:
-        raise ValueError("a file lies beside its manifest: give its bare name")
-    return value
-
-
-Digest = Annotated[str, AfterValidator(_digest)]
-Url = Annotated[str, AfterValidator(_address)]
-FileName = Annotated[str, AfterValidator(_file_name)]
-#: whether no, some or all directions of a structure are periodic
-Periodicity = Literal["none", "partial", "full"]
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, validate_assignment=True)
-
-
-class File(_Entry):
-    """One file: its bare name, digest, size in bytes and role."""
-
-    path: FileName
-    sha256: Digest
-    bytes: Annotated[int, Field(gt=0)]
-    role: Literal["weights", "golden", "trust"]
-
-
-class Authors(_Entry):
-    """Weights that the authors of a paper publish.
-
-    `url` is their file, `converter` a source that `zoo.convert` knows, `config` their
-    configuration, `sha256` null where no digest is known (loading then says so), `units` the
-    energy and length units of their model.
-    """
-
-    url: Url
-    converter: str
-    config: dict[str, Any] = {}
-    sha256: Digest | None = None
-    units: dict[str, str] | None = None
-
-
-class Inputs(_Entry):
-    """What the weights were trained on; `elements` counts the atoms seen of each element."""
-
-    domain: str = "atoms"
-    pbc: list[Periodicity] = ["none"]
-    elements: dict[str, Annotated[int, Field(ge=0)]] = {}
-    charge: bool = False
-
-
-class Output(_Entry):
-    """One output: unit, kind ("total"), level of theory, and whether it is a gradient.
-
-    Of several energy heads ("energy", "energy/<name>") the one with `default` answers where none
-    is named.
-    """
-
-    unit: str
-    kind: str | None = None
-    level_of_theory: str | None = None
-    conservative: bool | None = None
-    default: bool | None = None
-
-
-class Data(_Entry):
-    """A data set that the weights saw."""
-
-    name: str
-    sha256: Digest | None = None
-    split_sha256: Digest | None = None
-    frames: int | None = None
-
-
-class Training(_Entry):
-    """How the weights were made; `version` is that of this package, `hours` of wall time."""
-
-    recipe: str | None = None
-    recipe_sha256: Digest | None = None
-    data: list[Data] = []
-    seed: int | None = None
-    version: str | None = None
-    torch: str | None = None
-    hardware: str | None = None
-    hours: float | None = None
-
-
-class Metric(_Entry):
-    """One measured error, beside the paper's where there is one."""
-
-    dataset: str
-    split: str
-    target: str
-    name: str
-    value: float
-    unit: str
-    std: float | None = None
-    n_seeds: int | None = None
-    paper_value: float | None = None
-    paper_where: str | None = None
-    status: Literal["reproduced", "gap", "not_attempted"] | None = None
-
-
-class License(_Entry):
-    """Terms of use of weights, code and data; SPDX names where there is one."""
-
-    weights: str
-    code: str | None = None
-    data: str | None = None
-
-
-class Tolerance(_Entry):
-    """Bounds on the deviation from golden outputs, relative to each output's scale."""
-
-    float32: Annotated[float, Field(gt=0)] = 1e-4
-    float64: Annotated[float, Field(gt=0)] = 1e-9
-
-
-class Golden(_Entry):
-    """The file of inputs and outputs that every installation must reproduce."""
-
-    file: FileName
-    rtol: Tolerance = Tolerance()
-
-
-class Group(_Entry):
-    """One kind of held-out structure: the share flagged as outside, and the model's error there."""
-
-    frames: int
-    flagged: float
-    forces_mae: float | None = None
-
-
-class Separation(_Entry):
-    """How well the trust scores tell unfamiliar structures from those of the training domain.
-
-    `auroc` is by measure, and for the score that joins them; `false_alarms` the share of `inside`
-    frames that are flagged, `detected` that of `outside` frames; `rank_correlation` Spearman's,
-    of an atom's score with the error of its force, over both. `groups` has one entry for each kind
-    of outside structure.
-    """
-
-    inside: str
-    inside_frames: int
-    outside: str
-    outside_frames: int
-    auroc: dict[str, float]
-    false_alarms: float
-    detected: float
-    rank_correlation: float | None = None
-    groups: dict[str, Group] = {}
-
-
-class TrustFile(_Entry):
-    """The training domain: its file, and the data and frames it was fitted to and calibrated on.
-
-    `quantile` is the share of calibration frames that lie inside.
-    """
-
-    file: FileName
-    data: str | None = None
-    frames: int
-    calibration_frames: int
-    quantile: float
-    separation: list[Separation] = []
-
-
-class Members(_Entry):
-    """An ensemble: how many members the weights file holds, and which weights they were."""
-
-    members: Annotated[int, Field(ge=2)]
-    joined: list["Parent"] = []
-
-
-class Parent(_Entry):
-    """The weights that these were fine-tuned from; `sha256` is that of their weights file."""
-
-    name: str
-    sha256: Digest
-
-
-class Manifest(_Entry):
+class Manifest(Entry):
     """Everything known of one set of weights; the fields are described in this module."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -230,6 +51,10 @@ class Manifest(_Entry):
     authors: Authors | None = None
     inputs: Inputs = Inputs()
     outputs: dict[str, Output] = {}
+    #: names of the classes, in the order of the logits
+    classes: list[str] = []
+    #: what the weights were trained to do, as recipes say it
+    task: dict[str, Any] | None = None
     training: Training | None = None
     metrics: list[Metric] = []
     limits: list[str] = []
@@ -289,6 +114,13 @@ class Manifest(_Entry):
         """Plain values in the order of the fields, without what is empty."""
         values = self.model_dump(mode="json", exclude_none=True)
         kept = ("schema_version", "config")
+        inputs = values["inputs"]
+        if inputs["domain"] == "atoms":
+            foreign = {"shape", "tokens", "features", "normalisation"}
+        else:
+            foreign = {"pbc", "elements", "charge"}
+            foreign |= {key for key, value in inputs.items() if value in ([], {})}
+        values["inputs"] = {k: v for k, v in inputs.items() if k not in foreign}
         return {key: v for key, v in values.items() if key in kept or v not in ([], {})}
 
     def to_yaml(self) -> str:

@@ -13,8 +13,16 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
 
-from zoo.errors import CapabilityError, ConfigError, DataError, UnsupportedInputError, nearest
+from zoo.errors import (
+    CapabilityError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    UnsupportedInputError,
+    nearest,
+)
 from zoo.models import _inputs
 from zoo.models._inputs import FORMS, Raw, SampleBatch
 
@@ -44,6 +52,8 @@ class SampleModel(nn.Module):
         feature_names: of the inputs, where they have names.
         normalisation: constants by field or output: see `set_normalisation`.
         transductive: whether the model knows only the nodes that it was made for.
+        bases: whether square matrices are bases or projectors, and not positive definite.
+        manifest, checkpoint_name: of weights that were loaded.
 
     Raises:
         ConfigError: for a domain that the class does not take.
@@ -55,6 +65,7 @@ class SampleModel(nn.Module):
     accepts: ClassVar[tuple[str, ...]] = ()
     fields: ClassVar[tuple[str, ...]] = ()
     transductive: ClassVar[bool] = False
+    bases: ClassVar[bool] = False
     #: whether the symmetry is exact
     exact: bool = True
 
@@ -115,7 +126,7 @@ class SampleModel(nn.Module):
         Raises:
             UnsupportedInputError: for samples of another domain or shape.
             DataError: for a batch in another precision.
-            CapabilityError: in half precision.
+            DeviceError: in half precision.
         """
         batch = self.prepare(inputs)
         self._check(batch)
@@ -131,7 +142,7 @@ class SampleModel(nn.Module):
         rank = self._rank()
         if isinstance(inputs, dict) and self._is_batch(inputs, rank):
             return inputs
-        if isinstance(inputs, _inputs.Batch):
+        if isinstance(inputs, Batch):
             return inputs
         dtype, device = self.dtype, self.device
         return _inputs.batch_of(inputs, self.domain, dtype, rank=rank, device=device)
@@ -230,10 +241,9 @@ class SampleModel(nn.Module):
 
     def _rank(self) -> int:
         """Axes of one sample's main field."""
-        if self.tokens is not None:
-            return 1
-        shaped = self.sample_shape is not None and not _inputs.graph_like(self.domain)
-        return len(self.sample_shape or ()) if shaped else FORMS[self.domain].rank
+        if self.sample_shape is not None and not _inputs.graph_like(self.domain):
+            return len(self.sample_shape)
+        return 1 if self.tokens is not None else FORMS[self.domain].rank
 
     @staticmethod
     def _is_batch(inputs: Mapping[str, Any], rank: int) -> bool:
@@ -245,7 +255,7 @@ class SampleModel(nn.Module):
         half = torch.is_autocast_enabled(self.device.type)
         if self.dtype not in _PRECISIONS or half:
             found = "autocast" if half else str(self.dtype)
-            raise CapabilityError(
+            raise DeviceError(
                 f"{self._title()} runs in float32 or float64, not in {found}: on curved spaces "
                 "half precision is lost near boundaries and repeated eigenvalues; use "
                 "model.float(), and no autocast"
@@ -253,7 +263,7 @@ class SampleModel(nn.Module):
 
     def _check(self, batch: SampleBatch) -> None:
         graphs = _inputs.graph_like(self.domain)
-        if isinstance(batch, _inputs.Data) is not graphs:
+        if isinstance(batch, Data) is not graphs:
             raise UnsupportedInputError(
                 f"{self._title()} takes the domain {self.domain!r}, {FORMS[self.domain].words}; "
                 f"not a {type(batch).__name__}"

@@ -94,7 +94,7 @@ def measure(
         MissingExtraError: if the reference is not installed.
     """
     groups = chosen(only, groups_of(suite), "group of properties")
-    network = model if isinstance(model, AtomisticModel) else hub.load(model)
+    network = model if isinstance(model, AtomisticModel) else hub.load(model, domain="atoms")
     pair = _pair(network, suite, reference)
     settings = _settings(suite, settings, quick)
     place = None if folder is None else Path(folder)
