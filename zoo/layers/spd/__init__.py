@@ -1,1 +1,48 @@
 """Layers on symmetric positive definite matrices."""
+
+from zoo.layers.spd.batch_norm import NormOptions, RiemannianBatchNorm, SPDBatchNorm
+from zoo.layers.spd.domain_bn import DomainBatchNorm, MomentumSchedule
+from zoo.layers.spd.front_ends import (
+    Covariance,
+    CovarianceFrontEnd,
+    DelayEmbedding,
+    FrontEnd,
+    Shrinkage,
+    TraceNormalisation,
+    front_end,
+)
+from zoo.layers.spd.gbw_bn import GBWBatchNorm
+from zoo.layers.spd.gyro import GyroMLR, GyroScaling, GyroTranslation
+from zoo.layers.spd.gyro_bn import GyroBatchNorm, GyroMetric
+from zoo.layers.spd.lie_bn import LieBatchNorm, LieMetric
+from zoo.layers.spd.norms import SPDNorm, make_spd_norm, refit, spd_norms
+from zoo.layers.spd.parameter import Parametrization, SPDParameter
+
+__all__ = [
+    "Covariance",
+    "CovarianceFrontEnd",
+    "DelayEmbedding",
+    "DomainBatchNorm",
+    "FrontEnd",
+    "GBWBatchNorm",
+    "GyroBatchNorm",
+    "GyroMLR",
+    "GyroMetric",
+    "GyroScaling",
+    "GyroTranslation",
+    "LieBatchNorm",
+    "LieMetric",
+    "MomentumSchedule",
+    "NormOptions",
+    "Parametrization",
+    "RiemannianBatchNorm",
+    "SPDBatchNorm",
+    "SPDNorm",
+    "SPDParameter",
+    "Shrinkage",
+    "TraceNormalisation",
+    "front_end",
+    "make_spd_norm",
+    "refit",
+    "spd_norms",
+]
