@@ -1,0 +1,57 @@
+"""Grassmann manifolds: subspaces as orthonormal bases (here) and as projectors (`projector`)."""
+
+from zoo.functional.grassmann import projector
+from zoo.functional.grassmann._basis import (
+    check,
+    check_rank,
+    dist,
+    exp,
+    geodesic,
+    inner,
+    log,
+    mean,
+    origin,
+    project,
+    random,
+    rotate,
+    tangent,
+    transport,
+)
+from zoo.functional.grassmann._gyro import (
+    METHODS,
+    Method,
+    from_coordinates,
+    gyro_add,
+    gyro_inverse,
+    gyro_scale,
+    to_coordinates,
+    to_skew,
+    turn,
+)
+
+__all__ = [
+    "METHODS",
+    "Method",
+    "check",
+    "check_rank",
+    "dist",
+    "exp",
+    "from_coordinates",
+    "geodesic",
+    "gyro_add",
+    "gyro_inverse",
+    "gyro_scale",
+    "inner",
+    "log",
+    "mean",
+    "origin",
+    "project",
+    "projector",
+    "random",
+    "rotate",
+    "tangent",
+    "to_coordinates",
+    "to_skew",
+    "transport",
+    "turn",
+]
