@@ -1,44 +1,50 @@
-"""Energies, forces and stresses of a list of structures."""
+"""Predictions: energies, forces and stresses of structures; outputs on samples of any domain."""
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read as ase_read
 from ase.io import write as ase_write
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from zoo._files import write_atomic
+from zoo.apps._samples import evaluate_samples, open_for, samples_of, write_samples
 from zoo.datasets.atoms import to_batch
-from zoo.errors import ConfigError
+from zoo.errors import CapabilityError, ConfigError, DataError
 from zoo.layers.atomistic import AtomFeatures, AtomGraph
 from zoo.models._atomistic import AtomisticModel
+from zoo.models._sample import SampleModel
 from zoo.models._trust import Trust, Verdict, trust_of
 
-FORMATS = ("extxyz", "json")
+#: endings of files that predictions are written to, and their formats
+FORMATS = {".extxyz": "extxyz", ".xyz": "extxyz", ".json": "json"}
+SAMPLE_FORMATS = {".npz": "npz", ".csv": "csv", ".json": "json"}
 _PER_ATOM = ("forces", "forces_std")
 #: outputs that ASE's calculator results do not have: kept in info, and per atom
 _INFO, _ARRAYS = ("polarizability", "energy_std"), ("forces_std",)
 
 
 def predict(
-    model: AtomisticModel,
-    structures: Sequence[Atoms],
+    model: AtomisticModel | SampleModel,
+    structures: Sequence[Any],
     *,
     batch_size: int = 16,
     head: str | None = None,
     trust: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """What a model says about each structure.
+    """What a model says about each structure, or each sample of another domain.
 
     Args:
-        model: any atomistic model; its precision and device are used.
-        structures: molecules and crystals may be mixed (Å).
+        model: any model; its precision and device are used.
+        structures: molecules and crystals may be mixed (Å). Outside atoms samples, as
+            `zoo.datasets.open` gives them.
         batch_size: structures per model call.
         head: the energy head to use; the model's first if None.
         trust: say of each structure whether it lies in the training domain.
@@ -48,14 +54,25 @@ def predict(
         One dict per structure, in order: `energy` (eV, float), `forces` (n, 3) eV/Å, `stress`
         (3, 3) eV/Å³ where all three directions are periodic, and the model's other outputs. With
         `trust` also `trust`: `score` (at most 1 inside), `inside`, `reason` (a sentence that names
-        atoms, pairs or elements) and `atoms`, the score of each atom (n,).
+        atoms, pairs or elements) and `atoms`, the score of each atom (n,). Outside atoms the
+        outputs as arrays, with `logits` also `probabilities`, `class_index` and `class` (its
+        name), with `score` also `probability`.
 
     Raises:
-        CapabilityError: with `trust`, if no training domain is stored with the weights.
+        CapabilityError: with `trust`, if no training domain is stored with the weights; with
+            `head` or `trust` outside atoms.
         UnsupportedInputError: if a structure can't be taken; all are checked before the first call.
         ConfigError: if `batch_size` is below 1.
         UnknownHeadError: for a head that the model does not have.
     """
+    if isinstance(model, SampleModel):
+        if head is not None or trust:
+            raise CapabilityError(
+                f"{model.checkpoint_name or type(model).__name__} works on the domain "
+                f"{model.domain!r}; energy heads and trust scores are for atoms"
+            )
+        samples = list(structures)
+        return evaluate_samples(model, samples, batch_size=batch_size, progress=progress)
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
     domain = trust_of(model) if trust else None
@@ -111,13 +128,19 @@ def to_json(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: _listed(v) for k, v in result.items()} for result in results]
 
 
+def formats(domain: str) -> dict[str, str]:
+    """What predictions of a domain can be written as: format by the ending of the file."""
+    return FORMATS if domain == "atoms" else SAMPLE_FORMATS
+
+
 def write(
     path: Path,
-    structures: Sequence[Atoms],
+    structures: Sequence[Any],
     results: Sequence[dict[str, Any]],
     *,
-    form: str = "extxyz",
-    model: str = "",
+    form: str | None = None,
+    model: str | AtomisticModel | SampleModel = "",
+    name: str | None = None,
 ) -> None:
     """Writes predictions; the file appears complete or not at all.
 
@@ -125,22 +148,95 @@ def write(
         path: the file.
         structures: as given to `predict`.
         results: what it returned.
-        form: "extxyz" (structures with their labels) or "json" (the labels alone).
-        model: name kept with every structure.
+        form: "extxyz" (structures with their labels) or "json" (the labels alone); outside atoms
+            "npz" (an array for each output), "csv" (a line for each sample, node or pair) or
+            "json". What the file's ending says if None.
+        model: the model, or for atoms its name.
+        name: kept with every structure; the model's own if None.
 
     Raises:
         ConfigError: for another form.
         OutputError: if the file can't be written.
     """
-    if form not in FORMATS:
-        raise ConfigError(f"unknown output format {form!r}; it is one of {', '.join(FORMATS)}")
+    samples = isinstance(model, SampleModel)
+    known = SAMPLE_FORMATS if samples else FORMATS
+    form = known.get(path.suffix, path.suffix) if form is None else form
+    if form not in known.values():
+        allowed = ", ".join(dict.fromkeys(known.values()))
+        raise ConfigError(f"unknown output format {form!r}; it is one of {allowed}")
+    if isinstance(model, SampleModel):
+        write_samples(path, results, model, form=form, name=name)
+        return
+    if name is None:
+        name = model if isinstance(model, str) else model.checkpoint_name or ""
     if form == "json":
-        text = json.dumps({"model": model, "results": to_json(results)})
+        text = json.dumps({"model": name, "results": to_json(results)})
     else:
         stream = io.StringIO()
-        ase_write(stream, labelled(structures, results, model=model), format="extxyz")
+        ase_write(stream, labelled(structures, results, model=name), format="extxyz")
         text = stream.getvalue()
     write_atomic(path, text)
+
+
+def read(
+    model: AtomisticModel | SampleModel,
+    path: str | Path,
+    *,
+    index: str = ":",
+    keys: Mapping[str, str | None] | None = None,
+) -> list[Any]:
+    """The structures or samples of a file, as a model takes them.
+
+    Args:
+        model: the model.
+        path: structures in any format that ASE reads; outside atoms whatever
+            `zoo.datasets.open` takes.
+        index: which of them, as in ASE: ":", "-1", "0:10".
+        keys: outside atoms, field -> the file's name for it, such as {"x": "covs"}.
+
+    Raises:
+        DataError: for a file that is missing, damaged or of another domain, or without frames at
+            `index`.
+        ConfigError: for an unknown key, or keys with atoms.
+    """
+    if not isinstance(model, SampleModel):
+        if keys:
+            raise ConfigError("structures of atoms need no labels to be predicted; leave out keys")
+        return _structures(Path(path), index)
+    dataset = open_for(model, path, keys=keys)
+    samples = samples_of(model, dataset, _chosen(index, len(dataset)))
+    if not samples:
+        raise DataError(f"{path} has no samples at index {index!r}; it has {len(dataset)}")
+    return samples
+
+
+def _structures(path: Path, index: str) -> list[Any]:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; give structures in a format that ASE reads")
+    try:
+        frames = ase_read(path, index=index)
+    except Exception as problem:  # ASE's readers raise whatever their parser meets
+        raise DataError(f"ASE can't read {path} (index {index!r}): {problem}") from problem
+    frames = frames if isinstance(frames, list) else [frames]
+    if not frames:
+        raise DataError(f"{path} has no frames at index {index!r}")
+    return frames
+
+
+def _chosen(index: str, size: int) -> list[int]:
+    """The numbers that an index such as "-1" or "0:10:2" means."""
+    words = [word.strip() for word in index.split(":")]
+    try:
+        numbers = [int(word) if word else None for word in words]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 3 or numbers == [None]:
+        raise DataError(f"index {index!r} is none; write '5', '-1', '0:10' or ':'")
+    if len(numbers) > 1:
+        return list(range(size))[slice(*numbers)]
+    number = numbers[0]
+    assert number is not None
+    return [number % size] if -size <= number < size else []
 
 
 def _judge(domain: Trust, verdicts: list[Verdict]) -> Callable[[AtomGraph, AtomFeatures], None]:
@@ -171,7 +267,7 @@ def _add_trust(frame: Atoms, trust: dict[str, Any] | None) -> None:
 def _listed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _listed(item) for key, item in value.items()}
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def _batches(frames: Sequence[Atoms], size: int) -> list[list[int]]:
