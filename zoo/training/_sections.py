@@ -43,12 +43,18 @@ class ModelSection(Section):
 
 
 class DataSection(Section):
-    """Arguments of `zoo.datasets.open`: a shipped set by name, or a file."""
+    """Arguments of `zoo.datasets.open`: a shipped set by name, or a file.
+
+    `domain` says what the file holds, where its content does not decide.
+    """
+
+    later = frozenset({"domain"})
 
     source: str
     keys: dict[str, str | None] | None = None
     units: dict[str, str] | None = None
     splits: dict[str, Any] | None = None
+    domain: str | None = None
 
 
 class Term(Section):

@@ -30,6 +30,8 @@ class EpochBatches(Sampler[list[int]]):
         passes: over the data between validations.
         costs: of each sample (size,), at most `batch_size` each; a batch takes the next samples
             of the order until one more would exceed `batch_size`. None counts samples.
+        even: whether the batches of a pass differ by one sample at most, instead of leaving the
+            rest to a last, smaller one; their number is the same.
 
     Attributes:
         start: gives the step to begin with; asked at the start of each iteration.
@@ -45,10 +47,12 @@ class EpochBatches(Sampler[list[int]]):
         world: int = 1,
         passes: int = 1,
         costs: Indices | None = None,
+        even: bool = False,
     ) -> None:
         assert costs is None or (len(costs) == size and int(costs.max()) <= batch_size)
         self.size, self.batch_size, self.passes = size, batch_size, passes
         self.seed, self.rank, self.world = seed, rank, world
+        self.even = even
         self.costs = None if costs is None else np.maximum(costs, 1)
         self.start: Callable[[], int] = lambda: 0
         self._firsts = [0]  # first step of each pass
@@ -94,6 +98,9 @@ class EpochBatches(Sampler[list[int]]):
 
     def _cuts(self, order: Indices) -> list[int]:
         """Where the batches of one pass begin, and its end."""
+        if self.even:
+            count = self.first_step(1)
+            return [self.size * k // count for k in range(count + 1)]
         if self.costs is None:
             return [*range(0, self.size, self.batch_size), self.size]
         ends = np.cumsum(self.costs[order])

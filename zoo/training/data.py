@@ -5,29 +5,26 @@ the data set, 1 without one), and `head` (g,), which of the model's energy heads
 (column `head`: names, or numbers in the model's order).
 """
 
-import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch_geometric.data import Batch, Data
 
 from zoo.datasets import AtomsDataset, collate
 from zoo.datasets.atoms import assemble
 from zoo.errors import DataError, RecipeError, nearest
 from zoo.functional import neighbor_pairs
+from zoo.training._loading import BatchesModule
 from zoo.training.batches import EpochBatches, Indices
 from zoo.training.recipe import TrainerSection
 
 Pairs = tuple[Tensor, Tensor]
 _INPUTS = ("atomic_numbers", "pos", "cell", "pbc", "charge", "spin")
 _OVERHEAD = 4096  # bytes of a kept sample besides its numbers, roughly
-PREFETCH = 4  # batches that each worker prepares ahead
 
 
 class Samples(Dataset[Batch]):
@@ -204,7 +201,7 @@ def unpack(packed: Packed) -> Batch:
     return batch
 
 
-class AtomsModule(pl.LightningDataModule):
+class AtomsModule(BatchesModule):
     """Training and validation batches.
 
     Args:
@@ -212,71 +209,31 @@ class AtomsModule(pl.LightningDataModule):
         val: validation samples.
         options: batch size and unit, seed, workers.
 
-    Attributes:
-        batches: what makes each training batch.
-
     Raises:
         DataError: a structure is larger than a batch may be.
     """
 
     def __init__(self, train: Samples, val: Samples, options: TrainerSection) -> None:
-        super().__init__()
-        self._train, self._val, self._options = train, val, options
         order = getattr(train.dataset, "order", EpochBatches)
-        self.batches: EpochBatches = order(
+        batches: EpochBatches = order(
             len(train),
             options.batch_size,
             seed=options.seed,
             passes=options.val_every,
             costs=costs(train, options),
         )
+        super().__init__(
+            train,
+            val,
+            options,
+            batches=batches,
+            val_size=len(val),
+            pack=pack,
+            unpack=lambda batch: unpack(batch) if isinstance(batch, Packed) else batch,
+        )
         copies = max(options.num_workers, 1)
         for samples in (train, val):
             samples.split_memory(copies)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled batches from the trainer's present step to the next validation."""
-        self.batches.rank, self.batches.world = self._place()
-        if (trainer := self.trainer) is not None:
-            self.batches.start = lambda: trainer.global_step
-        return self._loader(self._train, self.batches)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Batches in order; a process may have no share of the last one."""
-        rank, world = self._place()
-        size = self._options.eval_batch_size * world
-        order = EpochBatches(len(self._val), size, seed=None, rank=rank, world=world)
-        return self._loader(self._val, list(order))
-
-    def on_before_batch_transfer(self, batch: Batch | Packed, dataloader_idx: int) -> Batch:
-        """What workers send becomes a batch again."""
-        return unpack(batch) if isinstance(batch, Packed) else batch
-
-    def _place(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-
-    def _loader(self, samples: Samples, batches: Iterable[list[int]]) -> DataLoader[Any]:
-        workers = self._options.num_workers
-        extra: dict[str, Any] = {}
-        if workers:
-            extra = {
-                "num_workers": workers,
-                "persistent_workers": True,
-                "prefetch_factor": PREFETCH,
-                "worker_init_fn": _leave_signals,
-            }
-        # its own generator: with the global one, loading would change the model's random numbers
-        generator = torch.Generator()
-        generator.manual_seed(self._options.seed)
-        return DataLoader(
-            samples,
-            batch_size=None,
-            sampler=batches,
-            collate_fn=pack if workers else _same,
-            generator=generator,
-            **extra,
-        )
 
 
 def costs(samples: Samples, options: TrainerSection) -> Indices | None:
@@ -297,13 +254,3 @@ def costs(samples: Samples, options: TrainerSection) -> Indices | None:
             "raise batch_size, or leave the frame out"
         )
     return found.astype(np.int64)
-
-
-def _leave_signals(worker: int) -> None:
-    """Ctrl-C and requests to end are the trainer's business; it ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _same(batch: Batch) -> Batch:
-    return batch

@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from zoo.datasets import AtomsDataset
 from zoo.errors import DataError, Interrupted, OutputError, RecipeError
 from zoo.training import loggers, sharding
-from zoo.training._base import Penalty
+from zoo.training._base import Penalty, TrainingTask
+from zoo.training._loading import BatchesModule
 from zoo.training.callbacks import Clock, History, Progress
 from zoo.training.data import AtomsModule, Samples
 from zoo.training.losses import targets
@@ -67,8 +68,8 @@ class FitResult:
 def fit(
     model: Any,
     recipe: Recipe,
-    train: AtomsDataset,
-    val: AtomsDataset,
+    train: Any,
+    val: Any,
     folder: Path,
     *,
     logs: Path | None = None,
@@ -76,20 +77,22 @@ def fit(
     progress: Line | None = None,
     every: float = 30.0,
     penalty: Penalty | None = None,
+    kit: "Kit | None" = None,
 ) -> FitResult:
-    """Trains a model in place and leaves the weights with the lowest validation loss in it.
+    """Trains a model in place and leaves the weights with the best validation score in it.
 
     Args:
-        model: an atomistic model; parameters that don't require gradients stay as they are.
+        model: parameters that don't require gradients stay as they are.
         recipe: losses, optimiser, schedule, averaging, trainer.
-        train: training frames, with every label the loss names.
-        val: validation frames, likewise.
+        train: what to train on, with every label the loss names.
+        val: what to validate on, likewise.
         folder: takes `best.safetensors` and `last.ckpt`; must be writable.
         logs: folder for the recipe's logs; None writes none.
         resume: go on from `last.ckpt` if there is one.
         progress: takes lines of text; None writes to stderr.
         every: seconds between writes of `last.ckpt`.
         penalty: takes the model and returns a scalar that is added to the loss of each step.
+        kit: how batches and losses are made of the data; that of atoms if None.
 
     Returns:
         How it went.
@@ -101,16 +104,18 @@ def fit(
         MissingExtraError: a package that the logs need.
         Interrupted: by Ctrl-C; the state is saved.
     """
-    _check(model, recipe, train, val)
+    kit = kit or ATOMS
+    kit.check(recipe, train, val)
+    _check(model, recipe)
     check_writable(folder)
     options = recipe.trainer
     limit = seconds(options.max_time)
     model.to(DTYPES[options.precision]).train()
-    data = _batches(model, recipe, train, val)
+    data = kit.batches(model, recipe, train, val)
     steps = data.batches.first_step(options.max_epochs)
     # sharding takes the parameters apart for good, so it gets a copy
     trained = copy.deepcopy(model) if options.strategy == "fsdp" else model
-    task = ForceFieldTask(trained, recipe, steps=steps, limit=limit, penalty=penalty)
+    task = kit.task(trained, recipe, steps=steps, limit=limit, penalty=penalty)
     clock = Clock(limit, steps)
     task.clock = clock.seconds
     history = History(clock, data.batches)
@@ -164,6 +169,21 @@ def _batches(model: Any, recipe: Recipe, train: AtomsDataset, val: AtomsDataset)
     return AtomsModule(train_samples, val_samples, options)
 
 
+@dataclass(frozen=True)
+class Kit:
+    """What a kind of data brings to a run.
+
+    Attributes:
+        check: refuses data that can't be trained on; takes recipe, training and validation data.
+        batches: makes the batches; takes model, recipe, training and validation data.
+        task: makes the task; takes model and recipe, and by name steps, limit and penalty.
+    """
+
+    check: Callable[[Recipe, Any, Any], None]
+    batches: Callable[[Any, Recipe, Any, Any], BatchesModule]
+    task: Callable[..., TrainingTask]
+
+
 @contextmanager
 def _interruptions(last: Path) -> Iterator[None]:
     """Turns every way of being stopped into one error that names the saved state."""
@@ -195,7 +215,7 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def _check(model: Any, recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> None:
+def _check_frames(recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> None:
     """Refuses runs that would train on nothing."""
     wanted = targets(recipe.loss)
     if not wanted:
@@ -210,6 +230,10 @@ def _check(model: Any, recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -
                 f"{', '.join(sorted(part.labels)) or 'no labels'}; give data.keys, or leave the "
                 "term out of the loss"
             )
+
+
+def _check(model: Any, recipe: Recipe) -> None:
+    """Refuses what can't be run as it is."""
     sharding.check(recipe)
     loggers.check(recipe)
     if not any(p.requires_grad for p in model.parameters()):
@@ -250,6 +274,8 @@ def _surroundings(deterministic: bool, seed: int) -> Iterator[None]:
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         # of a head without validation frames
         warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+        # of classes without validation samples
+        warnings.filterwarnings("ignore", module=r"torchmetrics\..*")
         # the user's business, and no reason to fail where warnings are errors
         for message in ("This DataLoader will create", "Grad strides do not match"):
             warnings.filterwarnings("ignore", message=message)
@@ -263,3 +289,6 @@ def _surroundings(deterministic: bool, seed: int) -> Iterator[None]:
                 logger.setLevel(level)
             if deterministic:
                 torch.use_deterministic_algorithms(was)
+
+
+ATOMS = Kit(check=_check_frames, batches=_batches, task=ForceFieldTask)

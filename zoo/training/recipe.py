@@ -8,10 +8,17 @@ entries are errors that name the file, the line, the key and the nearest right k
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from zoo import share
 from zoo.errors import RecipeError, nearest
@@ -29,10 +36,14 @@ from zoo.training._sections import ScheduleSection as ScheduleSection
 from zoo.training._sections import Section as Section
 from zoo.training._sections import Term as Term
 from zoo.training._sections import TrainerSection as TrainerSection
+from zoo.training._task_section import TaskLoss as TaskLoss
+from zoo.training._task_section import TaskSection as TaskSection
 from zoo.training._yaml import Path_, dotted, read
 
 #: mappings that a tier or an override replaces rather than changes
 _WHOLE = {"splits", "keys", "units"}
+#: sections that mean nothing beside `task`
+ATOMS_ONLY = ("loss", "references", "normalise")
 
 
 class Recipe(Section):
@@ -41,7 +52,12 @@ class Recipe(Section):
     `log` says where the losses and errors of every validation go: `csv` (a file), `tensorboard`
     (event files), `wandb` (Weights & Biases; only files while ZOO_OFFLINE=1); the last two need
     the extra `logs`.
+
+    `loss`, `references` and `normalise` are for atoms; what is learnt in any other domain stands
+    under `task`.
     """
+
+    later = frozenset({"task"})
 
     recipe: Literal[1]
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
@@ -49,7 +65,8 @@ class Recipe(Section):
     description: str = ""
     model: ModelSection
     data: DataSection
-    loss: LossSection
+    task: TaskSection | None = None
+    loss: LossSection = LossSection()
     references: ReferencesSection = ReferencesSection()
     normalise: NormaliseSection = NormaliseSection()
     optimizer: OptimizerSection = OptimizerSection()
@@ -59,6 +76,24 @@ class Recipe(Section):
     publish: PublishSection = PublishSection()
     log: list[Literal["csv", "tensorboard", "wandb"]] = ["csv"]
     tiers: dict[Literal["smoke", "short", "full"], dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _atoms_only(self) -> Self:
+        if self.task is None:
+            if "loss" not in self.model_fields_set:
+                raise ValueError(
+                    "loss: missing; it is required (for domains other than atoms: task)"
+                )
+            return self
+        for name in ATOMS_ONLY:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is for atoms; with task, say it under task")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_foreign(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        foreign = {"task"} if self.task is None else set(ATOMS_ONLY)
+        return {key: value for key, value in write(self).items() if key not in foreign}
 
     def to_yaml(self) -> str:
         """Writes the resolved recipe; reading it back gives an equal one."""
@@ -125,6 +160,22 @@ def load(
     return _validate(_merge(base, _nested(overrides or {})), path, lines, ("overrides",))
 
 
+def place(ref: str | Path, key: str) -> str:
+    """Where a key stands in a recipe, as `file:line: key`, for errors that are found later.
+
+    Args:
+        ref: as for `load`.
+        key: dotted, such as `model.config.out_channels`; where it is absent, the line is that of
+            the nearest section.
+    """
+    path = find(ref)
+    _, lines = read(path)
+    known: Path_ = tuple(key.split("."))
+    while known and known not in lines:
+        known = known[:-1]
+    return f"{path}:{lines.get(known, 1)}: {key}"
+
+
 def resolve(values: Mapping[str, Any], *, where: str) -> Recipe:
     """Checks a recipe that does not come from a file.
 
@@ -184,6 +235,8 @@ def _explain(error: Any, path: Path, lines: Mapping[Path_, int], prefix: Path_) 
         return f"{head}: unknown key; {_suggest(loc)}"
     if error["type"] == "missing":
         return f"{head}: missing; it is required"
+    if error["type"] == "value_error" and not loc:
+        return f"{path}: {error['ctx']['error']}"
     return f"{head}: {error['msg'][:1].lower()}{error['msg'][1:]}, not {error['input']!r}"
 
 

@@ -1,11 +1,13 @@
 """Training from a recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from zoo import datasets
 from zoo.datasets import AtomsDataset
+from zoo.errors import RecipeError
+from zoo.models._atomistic import AtomisticModel
 from zoo.training import loggers, prepare, sharding
 from zoo.training import recipe as recipes
 from zoo.training.fit import Line, check_writable, fit
@@ -19,6 +21,8 @@ from zoo.training.report import (
     outputs_entry,
     training_entry,
 )
+from zoo.training.tasks.kinds import DOMAINS, resolve_task
+from zoo.training.tasks.run import train_samples
 
 
 def train(
@@ -61,7 +65,19 @@ def train(
     resolved = recipes.load(recipe, tier=tier, overrides=changes)
     folder = Path(output)
     check_writable(folder)
-    model = start(resolved)
+    model = start(resolved, lambda key: recipes.place(recipe, key))
+    if resolved.task is not None:
+        return train_samples(
+            model,
+            resolved,
+            folder,
+            where=lambda key: recipes.place(recipe, key),
+            beside=recipes.find(recipe).parent,
+            about=_about(recipe, resolved, tier),
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
     dataset = _open(resolved, recipes.find(recipe).parent)
     train_set, val_set = prepare.split(dataset, "train"), prepare.split(dataset, "val")
     prepare.check_elements(train_set, dataset)
@@ -87,10 +103,7 @@ def train(
         history=result.history,
         details={
             "name": resolved.name,
-            "description": resolved.description,
-            "recipe": recipes.label(recipe),
-            "tier": tier,
-            "recipe_sha256": resolved.sha256(),
+            **_about(recipe, resolved, tier),
             "data": data_entry(dataset, len(train_set)),
             "references": references.summary() if references is not None else None,
             **result.course(),
@@ -104,18 +117,46 @@ def train(
     return report
 
 
-def start(recipe: Recipe) -> Any:
+def _about(ref: str | Path, recipe: Recipe, tier: str | None) -> dict[str, Any]:
+    """What the report says of the recipe."""
+    return {
+        "description": recipe.description,
+        "recipe": recipes.label(ref),
+        "tier": tier,
+        "recipe_sha256": recipe.sha256(),
+    }
+
+
+def start(recipe: Recipe, where: Callable[[str], str] = str) -> Any:
     """Makes the fresh model, and refuses now what would else be refused hours later.
+
+    Args:
+        recipe: resolved.
+        where: says where a key stands in the recipe's file.
 
     Raises:
         ConfigError: a name under which the weights could not be saved.
-        RecipeError: an unknown architecture or argument, or a strategy that can't do this.
+        RecipeError: an unknown architecture or argument, a strategy that can't do this, or a task
+            that the domain of the architecture has not.
         MissingExtraError: a package that `log` needs.
     """
     loggers.check(recipe)
     sharding.check(recipe)
     model = prepare.build(recipe)
     prepare.check_name(recipe.name, model.architecture)
+    atoms = isinstance(model, AtomisticModel)
+    if atoms and recipe.task is not None:
+        raise RecipeError(
+            f"{where('task')}: {model.architecture} is a model on atoms, whose losses stand under "
+            "loss; leave task out"
+        )
+    if not atoms and recipe.task is None:
+        raise RecipeError(
+            f"{where('task')}: missing; {model.architecture} takes samples of the domain "
+            f"{model.domain!r}: say task: {{kind: ...}} ({', '.join(DOMAINS[model.domain].kinds)})"
+        )
+    if recipe.task is not None:
+        resolve_task(recipe.task, model.domain, where)
     return model
 
 

@@ -1,0 +1,170 @@
+"""The Lightning task of every domain but atoms: a loss over rows, metrics, adaptation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models._inputs import SampleBatch, count, get
+from zoo.training._base import Outputs, Penalty, TrainingTask
+from zoo.training.losses import Sums
+from zoo.training.metrics import WeightedMean, named
+from zoo.training.recipe import Recipe
+from zoo.training.tasks.kinds import Task
+from zoo.training.tasks.losses import task_sums
+from zoo.training.tasks.rows import rows_of
+from zoo.training.tasks.scores import TaskMetrics, is_higher_better
+
+
+class SampleTask(TrainingTask):
+    """Trains one model on samples of one domain.
+
+    Args:
+        model: takes a batch and returns named outputs.
+        recipe: with a `task`.
+        task: it, resolved.
+        steps: optimiser steps planned in all.
+        limit: seconds allowed, or None.
+        classes: number of classes or tokens; 0 where there are none.
+        class_weights: of each class (classes,), or None.
+        inputs: unlabelled inputs of the validation split, for a model that adapts to them.
+        penalty: of the model, added to the loss of each step.
+
+    Attributes:
+        score: of the last validation; the metric that chooses the weights, its sign turned where
+            higher is better.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        recipe: Recipe,
+        task: Task,
+        *,
+        steps: int,
+        limit: float | None,
+        classes: int = 0,
+        class_weights: Tensor | None = None,
+        inputs: SampleBatch | None = None,
+        penalty: Penalty | None = None,
+    ) -> None:
+        super().__init__(model, recipe, {"loss": 1.0}, steps=steps, limit=limit, penalty=penalty)
+        self.task = task
+        self.headline = {name: (f"val {name}", "{:.4g}") for name in task.metrics}
+        self.meter = TaskMeter(task, classes, class_weights)
+        self._inputs = inputs
+        self._before: dict[str, Tensor] = {}
+
+    def measure(self, batch: SampleBatch) -> tuple[Outputs, dict[str, Sums]]:
+        """Outputs, and the sums of the loss."""
+        out = self.model(batch)
+        return out, {"loss": self.meter.sums(self.model, out, batch)}
+
+    def reset_errors(self) -> None:
+        """Forgets the metrics of the last validation."""
+        self.meter.reset()
+
+    def update_errors(self, out: Outputs, batch: SampleBatch) -> None:
+        """Metrics of one batch."""
+        self.meter.update(self.model, out, batch)
+
+    def compute_errors(self) -> dict[str, float]:
+        """The metrics so far, over all processes."""
+        return self.meter.compute()
+
+    def rate(self, loss: float, errors: Mapping[str, float]) -> float:
+        """The task's score, lower is better."""
+        name = self.task.score
+        if name == "loss" or name not in errors:
+            return loss
+        return -errors[name] if is_higher_better(name) else errors[name]
+
+    def on_validation_start(self) -> None:
+        """Every process validates the same statistics; a model that adapts does so first."""
+        super().on_validation_start()
+        if self.trainer.world_size > 1:
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
+        if self._inputs is not None:
+            self._before = {n: b.detach().clone() for n, b in self.model.named_buffers()}
+            inputs = self.transfer_batch_to_device(self._inputs, self.device, 0)
+            with torch.no_grad():
+                self.model.adapt(inputs)
+
+    def on_validation_end(self) -> None:
+        """Training goes on with the weights and statistics it had."""
+        super().on_validation_end()
+        for name, buffer in self.model.named_buffers():
+            if name in self._before:
+                buffer.copy_(self._before[name])
+        self._before = {}
+
+
+class TaskMeter(torch.nn.Module):
+    """Loss and metrics of one task, for training and for evaluation.
+
+    Args:
+        task: the task.
+        classes: number of classes or tokens; 0 where there are none.
+        class_weights: of each class (classes,), or None.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, task: Task, classes: int = 0, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.task = task
+        self.metrics = TaskMetrics(task, classes)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        own = task.metrics if task.name == "own" else ()
+        self.own = torch.nn.ModuleDict({name: WeightedMean() for name in own})
+
+    def sums(self, model: Any, out: Outputs, batch: SampleBatch) -> Sums:
+        """The sums of the loss over one batch."""
+        if self.task.name == "own":
+            number = counted(batch)
+            value = model.objective(out, batch)
+            weight = value.new_tensor([float(number)]).detach()
+            return value.reshape(1) * weight, weight
+        return task_sums(
+            rows_of(out, batch, self.task),
+            self.task.loss,
+            self.task.section.loss,
+            class_weights=self.class_weights,
+            scale=target_scale(model, self.task),
+        )
+
+    def update(self, model: Any, out: Outputs, batch: SampleBatch) -> None:
+        """Takes the metrics of one batch in."""
+        if self.task.name != "own":
+            self.metrics.update(rows_of(out, batch, self.task))
+        elif len(self.own) and counted(batch):
+            found = model.measures(out, batch)
+            for name in self.own:
+                named(self.own, name).update(*found[name])
+
+    def compute(self) -> dict[str, float]:
+        """The metrics so far, over all processes."""
+        own = {name: float(named(self.own, name).compute()) for name in self.own}
+        return {**self.metrics.compute(), **own}
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self.metrics.reset()
+        for name in self.own:
+            named(self.own, name).reset()
+
+
+def counted(batch: SampleBatch) -> int:
+    """Number of samples that count."""
+    weight = get(batch, "weight")
+    return count(batch) if weight is None else int((weight > 0).sum())
+
+
+def target_scale(model: Any, task: Task) -> Tensor | None:
+    """Standard deviation of the targets, where they are standardised."""
+    constants = getattr(model, "normalisation", {}).get("prediction")
+    if task.name != "regression" or constants is None:
+        return None
+    return torch.tensor(constants["std"], dtype=model.dtype, device=model.device)
