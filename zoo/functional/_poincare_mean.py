@@ -12,7 +12,7 @@ from zoo.functional.squares import asinhc
 
 def midpoint(
     points: Float[Tensor, "points *batch dim"],
-    weights: Float[Tensor, "points *#batch"] | None = None,
+    weights: Float[Tensor, "points *some"] | None = None,
     *,
     c: Curvature = 1.0,
 ) -> Float[Tensor, "*batch dim"]:
@@ -24,17 +24,23 @@ def midpoint(
 
     Args:
         points: what to average, along the first axis.
-        weights: one per point; equal if left out.
+        weights: one per point, the same for the whole batch or not; equal if left out.
         c: the curvature is -c.
     """
     check_precision("poincare.midpoint", points)
     root(c)
-    ones = points.new_ones(points.shape[0], *(1,) * (points.ndim - 2))
-    weight = (ones if weights is None else weights)[..., None]
+    weight = _aligned(weights, points)[..., None]
     alpha = gap(points, c)
     over = (2 * weight / alpha * points).sum(0)
     under = (weight.abs() * (2 - alpha) / alpha).expand(*points.shape[:-1], 1).sum(0)
     return halved(over, under, c)
+
+
+def _aligned(weights: Tensor | None, points: Tensor) -> Tensor:
+    """Weights with one axis for each of the points' axes but the last."""
+    if weights is None:
+        weights = points.new_ones(points.shape[0])
+    return weights.reshape(*weights.shape, *(1,) * (points.ndim - 1 - weights.ndim))
 
 
 def mixed(
@@ -73,7 +79,7 @@ def halved(over: Tensor, under: Tensor, c: Curvature) -> Tensor:
 
 def mean(
     points: Float[Tensor, "points *batch dim"],
-    weights: Float[Tensor, "points *#batch"] | None = None,
+    weights: Float[Tensor, "points *some"] | None = None,
     *,
     c: Curvature = 1.0,
     steps: int = 100,
@@ -88,7 +94,8 @@ def mean(
 
     Args:
         points: what to average, along the first axis.
-        weights: one per point, not negative; equal if left out.
+        weights: one per point, not negative, the same for the whole batch or not; equal if left
+            out.
         c: the curvature is -c.
         steps: of the iteration, at most.
         tol: stops when no mean moves further than this, in units of 1 / sqrt(c); 16 eps if left
@@ -96,8 +103,7 @@ def mean(
     """
     check_precision("poincare.mean", points)
     limit = (16 * torch.finfo(points.dtype).eps if tol is None else tol) ** 2 / 4
-    weight = points.new_ones(points.shape[0], *(1,) * (points.ndim - 2))
-    weight = weight if weights is None else weights
+    weight = _aligned(weights, points)
     centre = midpoint(points, weight, c=c)
     for _ in range(steps):
         seen = mobius_sum(-centre, points, c)  # from the centre, where midpoints are accurate
