@@ -1,6 +1,8 @@
 """Domain `sequence`: steps with features (t, f), or numbers of tokens (t,).
 
-A sample is a dict with `x` and `y` (one label per sample, or one per step). Archives hold `tokens`
+A sample is a dict with `x` and `y` (one label per sample, or one per step). Samples of two or more
+sequences each are `pairs` (samples, 2, t), tokens padded at the end with 0: a sample then has `x`
+(2, t) and `lengths` (2,). Archives hold `tokens`
 (samples, t) or `sequences` (samples, t, f); sequences of different lengths stand one after another
 with `counts` (samples,), or are padded at the end with `lengths` (samples,). In a .csv the column
 `sequence` says which sequence a row belongs to, the others are features; or each row is one
@@ -10,7 +12,7 @@ sequence, its column `tokens` a list of whole numbers with spaces between.
 import numpy as np
 
 from zoo.datasets.domains._domain import Domain, has
-from zoo.datasets.domains._plain import first_axis
+from zoo.datasets.domains._plain import first_axis, labelled
 from zoo.datasets.domains._raw import (
     COUNTS,
     LABEL_ALIASES,
@@ -26,6 +28,7 @@ from zoo.datasets.domains._store import Field, Store
 from zoo.errors import DataError
 
 STEPS = ("sequences", "tokens", "series", "X")
+PAIRS = "pairs"
 
 
 def build(raw: Raw, keys: Keys | None) -> Store:
@@ -34,7 +37,10 @@ def build(raw: Raw, keys: Keys | None) -> Store:
     Raises:
         DataError: for missing or ill-shaped arrays.
     """
-    chooser = Chooser(raw, keys, ("x", "lengths"))
+    chooser = Chooser(raw, keys, ("x", "lengths", PAIRS))
+    several = chooser.whole(PAIRS)
+    if several is not None:
+        return _tuples(chooser, several, chooser.where(PAIRS))
     array = chooser.find("x", STEPS)
     if array is None:
         raise chooser.lacks("x", STEPS)
@@ -50,6 +56,23 @@ def build(raw: Raw, keys: Keys | None) -> Store:
     entry = None if label is None else form.label(label, chooser.where("y", LABEL_ALIASES))
     fields = {"x": Field(form.values, form.counts, where)}
     return joined(chooser, len(form.counts), fields, entry, classes)
+
+
+def _tuples(chooser: Chooser, array: np.ndarray, where: str) -> Store:
+    """Samples of as many sequences each, all padded to one length."""
+    if array.ndim != 3 or 0 in array.shape:
+        raise shape_error(where, array.shape, "(samples, sequences, t), tokens padded with 0")
+    there = array > 0
+    lengths = there.sum(axis=-1)
+    padded = np.arange(array.shape[-1]) >= lengths[..., None]
+    bad = ((array < 0) | (there == padded)).any(axis=(1, 2)) | (lengths < 1).any(axis=1)
+    if bad.any():
+        raise DataError(
+            f"{where}: sample {bad.argmax()} is not made of tokens from 1 on, padded at the end "
+            "with 0, one token or more in each sequence"
+        )
+    fields = {"x": Field(array, name=where), "lengths": Field(lengths, name=where)}
+    return labelled(chooser, len(array), fields)
 
 
 class _Steps:
@@ -93,12 +116,12 @@ class _Steps:
 
 def matches(arrays: dict[str, np.ndarray]) -> bool:
     """Arrays of a telling name."""
-    return has(arrays, "sequences", "tokens", "series")
+    return has(arrays, "sequences", "tokens", "series", PAIRS)
 
 
 SEQUENCE = Domain(
     name="sequence",
     build=build,
     matches=matches,
-    sign="tokens (samples, t) or sequences (samples, t, f)",
+    sign="tokens (samples, t), sequences (samples, t, f) or pairs (samples, 2, t)",
 )

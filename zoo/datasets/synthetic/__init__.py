@@ -1,7 +1,7 @@
 """Data sets that are computed: one function per kind, the same numbers for the same seed anywhere.
 
 `KINDS` names them. `make` yields a data set in memory; `generate` writes it as an .npz with its
-description. Those that ship with the package were made by these functions with their defaults.
+description. The sets that ship with the package were made so; their descriptions name the command.
 """
 
 import inspect
@@ -23,9 +23,13 @@ from zoo.datasets.synthetic._made import Made as Made
 from zoo.datasets.synthetic.digits import digits as digits
 from zoo.datasets.synthetic.digits import digits_cov as digits_cov
 from zoo.datasets.synthetic.eeg import eeg_like as eeg_like
+from zoo.datasets.synthetic.radar import radar_like as radar_like
+from zoo.datasets.synthetic.rotations import rotations as rotations
 from zoo.datasets.synthetic.subspaces import subspaces as subspaces
 from zoo.datasets.synthetic.trees import balanced_tree as balanced_tree
 from zoo.datasets.synthetic.trees import sir_tree as sir_tree
+from zoo.datasets.synthetic.words import parentheses as parentheses
+from zoo.datasets.synthetic.words import prefix as prefix
 from zoo.errors import ConfigError, UnknownNameError, nearest
 
 
@@ -53,8 +57,15 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "balanced-tree": Kind(balanced_tree, "a tree with as many children everywhere (graph)"),
     "sir-tree": Kind(sir_tree, "an infection spreading down a random tree (graph)"),
+    "prefix": Kind(prefix, "pairs of sequences: is one a noisy prefix of the other (sequence)"),
+    "prefix-10": Kind(prefix, "the same with 10 % of the prefix replaced", {"percent": 10}),
+    "prefix-30": Kind(prefix, "the same with 30 % of the prefix replaced", {"percent": 30}),
+    "prefix-50": Kind(prefix, "the same with 50 % of the prefix replaced", {"percent": 50}),
+    "parentheses": Kind(parentheses, "words of brackets, balanced or not (sequence)"),
     "eeg-like": Kind(eeg_like, "EEG-like trials of subjects and sessions (signal)"),
+    "radar-like": Kind(radar_like, "radar-like echoes, real and imaginary parts (signal)"),
     "subspaces": Kind(subspaces, "clusters of subspaces (matrix, bases)"),
+    "rotations": Kind(rotations, "random rotations, the input and the target (vector)"),
     "digits": Kind(digits, "scikit-learn's digits (image)"),
     "digits-cov": Kind(digits_cov, "their region covariances (matrix)"),
 }
