@@ -88,7 +88,9 @@ class Eigen:
         return self.apply(Power(exponent))
 
     def clamp(self, floor: float) -> "Eigen":
-        """Eigenvalues lifted to a floor."""
+        """Eigenvalues lifted to a floor; where none is below it, nothing has to be done."""
+        if bool((self.spectrum > floor).all()):
+            return self
         return self.apply(Clamp(floor))
 
     def matrix(self) -> Float[Tensor, "*batch n n"]:
