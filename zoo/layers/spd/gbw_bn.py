@@ -78,6 +78,7 @@ class GBWChart(nn.Module):
         """Logarithms at the mean, carried to the identity."""
         root = self._root(-0.5)
         y, mean = (_congruence(root, z) for z in (y, mean))
+        mean = mean.expand_as(y)
         return CentredTangents(self, bures.to_origin(mean, bures.log(mean, y)))
 
     def shift(self, z: Tensor, bias: SPDParameter | None) -> Tensor:
@@ -86,7 +87,7 @@ class GBWChart(nn.Module):
             target = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
         else:
             target = bias.power(self.theta)
-        target = _congruence(self._root(-0.5), target)
+        target = _congruence(self._root(-0.5), target).expand_as(z)
         way = spd.lyapunov(target, bures.from_origin(target, z))
         eye = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
         factor = spd.clamp(eye + way, self.floor)
