@@ -146,9 +146,7 @@ class TinyTokens(SampleModel):
 
     domain = "sequence"
 
-    def __init__(
-        self, *, tokens: int = 6, out_channels: int = 6, per_step: bool = True
-    ) -> None:
+    def __init__(self, *, tokens: int = 6, out_channels: int = 6, per_step: bool = True) -> None:
         super().__init__(sample_shape=(None,), tokens=tokens)
         self.per_step = per_step
         self.embedding = nn.Embedding(tokens, 8)

@@ -27,15 +27,23 @@ def command(
         list[str],
         typer.Option("--sweep", metavar="FILE|KEY=V1,V2", help="One run for each combination."),
     ] = [],  # noqa: B006
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=2, help="So many runs from --seed (or 0) on: mean and deviation."),
+    ] = None,
     by: Annotated[str | None, typer.Option("--rank-by", help="Error that ranks a sweep.")] = None,
     as_json: _common.Json = False,
 ) -> None:
     """Train from a recipe; Ctrl-C saves the state, --resume takes it up.
 
     --sweep trainer.seed=0,1,2 --sweep optimizer.lr=1e-3,3e-3 makes six runs and ranks them by
-    their validation errors.
+    their validation errors. --seeds 5 repeats every run with five seeds.
     """
     changes = _common.settings(overrides, "'--set'")
+    if seeds is not None:
+        first = seed or 0
+        grid = [*grid, f"trainer.seed={','.join(str(first + k) for k in range(seeds))}"]
+        seed = None
     if by is not None and not grid:
         raise typer.BadParameter("there is nothing to rank without --sweep", param_hint="--rank-by")
     output = _common.check_output(output, folder=True)
@@ -83,7 +91,7 @@ def _sweep(
         overwrite=overwrite,
     )
     shown = [{k: v for k, v in row.items() if k != "run"} for row in report.rows]
-    unit = f" ({UNITS[report.by]})" if UNITS[report.by] else ""
+    unit = f" ({UNITS[report.by]})" if UNITS.get(report.by) else ""
     winner = report.winner["run"] if report.winner is not None else "none"
     lines = [
         _common.table(shown, list(shown[0])),

@@ -10,6 +10,7 @@ from zoo.training.references import References as References
 from zoo.training.references import fit_references as fit_references
 from zoo.training.report import Report as Report
 from zoo.training.runner import train as train
+from zoo.training.tasks.evaluate import assess_samples as assess_samples
 
 __all__ = [
     "UNITS",
@@ -19,6 +20,7 @@ __all__ = [
     "References",
     "Report",
     "assess",
+    "assess_samples",
     "finetune",
     "fit_references",
     "train",

@@ -33,7 +33,33 @@ UNITS = {
     "forces_rmse": "meV/Å",
     "forces_cosine": "",
     "stress_mae": "meV/Å³",
+    # of the tasks of other domains; errors of regression in the units of the labels
+    "accuracy": "",
+    "balanced_accuracy": "",
+    "auroc": "",
+    "f1": "",
+    "average_precision": "",
+    "mean_average_precision": "",
+    "perplexity": "",
+    "mae": "",
+    "rmse": "",
+    "relative_l2": "",
+    "angle": "deg",
+    "distortion": "",
+    "loss": "",
 }
+#: metrics that are better when higher; all others are errors
+HIGHER = frozenset(
+    {
+        "forces_cosine",
+        "accuracy",
+        "balanced_accuracy",
+        "auroc",
+        "f1",
+        "average_precision",
+        "mean_average_precision",
+    }
+)
 _MILLI = 1000.0
 
 

@@ -18,19 +18,20 @@ from typing import Any
 
 import yaml
 
+from zoo import registry
 from zoo._files import write_atomic
 from zoo.errors import ConfigError, Interrupted, OutputError, RecipeError, ZooError, nearest
 from zoo.training import _yaml
 from zoo.training import recipe as recipes
 from zoo.training.fit import Line, check_writable
-from zoo.training.metrics import UNITS
+from zoo.training.metrics import HIGHER, UNITS
 from zoo.training.recipe import Recipe
 from zoo.training.report import REPORT
 from zoo.training.runner import start, train
+from zoo.training.tasks.kinds import resolve_task
 
 MAX_RUNS = 256
 SEED = "trainer.seed"
-_HIGHER = {"forces_cosine"}  # all other errors are better when lower
 
 
 @dataclass
@@ -44,12 +45,16 @@ class SweepReport:
             `val` (that error), `test` (likewise, if there are test frames), `epochs`, `seconds`,
             `status` (`done`, `failed: <why>`, or `not run`).
         note: one line on what the seeds say.
+        summary: one row per setting that was run with several seeds: the swept values but the
+            seed, `seeds` (how many), and the mean and standard deviation over them (divisor
+            n - 1) of `val` and `test`.
     """
 
     path: Path
     by: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
+    summary: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def winner(self) -> dict[str, Any] | None:
@@ -60,9 +65,10 @@ class SweepReport:
         """The report as plain data."""
         return {
             "by": f"val {self.by}",
-            "unit": UNITS[self.by],
+            "unit": UNITS.get(self.by, ""),
             "winner": self.winner["run"] if self.winner else None,
             "note": self.note,
+            "summary": self.summary,
             "runs": self.rows,
         }
 
@@ -154,9 +160,8 @@ def sweep(
             `overwrite` is given.
         Interrupted: by Ctrl-C; `resume` goes on.
     """
-    if by is not None and by not in UNITS:
-        raise ConfigError(f"can't rank by {by!r}; {nearest(by, UNITS)}")
     plans = _plans(recipe, grid, tier, overrides or {})
+    chosen = _rank_by(by, plans[0][2])
     folder = Path(output)
     check_writable(folder)
     if not (resume or overwrite):
@@ -166,7 +171,6 @@ def sweep(
                     f"output folder {folder / name}: holds a run already; choose another folder, "
                     "or say resume (go on) or overwrite (start again)"
                 )
-    chosen = by or _default(plans[0][2])
     rows = {name: _row(name, values, chosen) for name, values, _ in plans}
     report = SweepReport(folder, chosen)
     for name, values, resolved in plans:
@@ -190,7 +194,8 @@ def sweep(
         except ZooError as error:
             rows[name]["status"] = f"failed: {str(error).splitlines()[0]}"
         report.rows = _ranked(list(rows.values()), chosen)
-        report.note = _on_seeds(report.rows, list(grid))
+        report.summary = summarise(report.rows, list(grid))
+        report.note = _on_seeds(report.summary, list(grid))
         report.save()
     return report
 
@@ -244,8 +249,21 @@ def _finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     return found if found.get("recipe_sha256") == recipe.sha256() else None
 
 
-def _default(recipe: Recipe) -> str:
-    return "forces_mae" if recipe.loss.forces is not None else "energy_mae_per_atom"
+def _rank_by(by: str | None, recipe: Recipe) -> str:
+    """The error that ranks.
+
+    Raises:
+        ConfigError: there is no such error.
+    """
+    if recipe.task is not None:
+        spec, _ = registry.resolve(recipe.model.name)
+        task = resolve_task(recipe.task, spec.domain, str)
+        if by is not None and by not in (*task.metrics, "loss"):
+            raise ConfigError(f"can't rank by {by!r}; {nearest(by, task.metrics)}")
+        return by or (task.metrics[0] if task.score == "loss" and task.metrics else task.score)
+    if by is not None and by not in UNITS:
+        raise ConfigError(f"can't rank by {by!r}; {nearest(by, UNITS)}")
+    return by or ("forces_mae" if recipe.loss.forces is not None else "energy_mae_per_atom")
 
 
 def _row(name: str, values: Mapping[str, Any], by: str) -> dict[str, Any]:
@@ -266,28 +284,53 @@ def _outcome(report: Mapping[str, Any], by: str) -> dict[str, Any]:
 
 def _ranked(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
     """The best first; runs without a result last, in their order."""
-    sign = -1.0 if by in _HIGHER else 1.0
+    sign = -1.0 if by in HIGHER else 1.0
     done = sorted((r for r in rows if r["val"] is not None), key=lambda r: sign * float(r["val"]))
     rest = [row | {"rank": None} for row in rows if row["val"] is None]
     return [row | {"rank": place + 1} for place, row in enumerate(done)] + rest
 
 
-def _on_seeds(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
+def summarise(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over the seeds of each setting, in the order of the ranking.
+
+    Args:
+        rows: of a sweep.
+        keys: swept.
+
+    Returns:
+        Nothing unless seeds are swept, and of settings with fewer than two finished runs.
+    """
+    if SEED not in keys:
+        return []
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["val"] is not None:
+            setting = ", ".join(f"{key}={row[key]}" for key in keys if key != SEED) or "all"
+            groups.setdefault(setting, []).append(row)
+    found = []
+    for setting, same in groups.items():
+        if len(same) < 2:
+            continue
+        entry: dict[str, Any] = {"setting": setting, "seeds": len(same)}
+        for part in ("val", "test"):
+            values = [float(row[part]) for row in same if row[part] is not None]
+            if len(values) == len(same):
+                entry[f"{part}_mean"] = statistics.mean(values)
+                entry[f"{part}_std"] = statistics.stdev(values)
+        found.append(entry)
+    return found
+
+
+def _on_seeds(summary: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
     """What the seeds say about how much a difference means."""
-    done = [row for row in rows if row["val"] is not None]
     if SEED not in keys:
         return (
             "one seed for each setting: how much of a difference is chance is not known; add "
             f"{SEED}=0,1,2 to the sweep"
         )
-    groups: dict[str, list[float]] = {}
-    for row in done:
-        setting = ", ".join(f"{key}={row[key]}" for key in keys if key != SEED) or "all"
-        groups.setdefault(setting, []).append(float(row["val"]))
-    spread = {
-        setting: f"{statistics.mean(v):.4g} ± {statistics.stdev(v):.2g}"
-        for setting, v in groups.items()
-        if len(v) > 1
-    }
-    listed = "; ".join(f"{setting}: {words}" for setting, words in spread.items())
+    listed = "; ".join(
+        f"{row['setting']}: {row['val_mean']:.4g} ± {row['val_std']:.2g}"
+        + (f" (test {row['test_mean']:.4g} ± {row['test_std']:.2g})" if "test_mean" in row else "")
+        for row in summary
+    )
     return f"mean ± standard deviation over seeds: {listed or 'not enough runs yet'}"

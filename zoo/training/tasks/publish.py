@@ -13,13 +13,13 @@ from torch_geometric.utils import subgraph
 from zoo import hub
 from zoo.models._inputs import graph_like
 from zoo.training import prepare
+from zoo.training.metrics import UNITS
 from zoo.training.page import machine, write_page
 from zoo.training.report import Report, dataset_name
 from zoo.training.tasks.evaluate import Outcome
 from zoo.training.tasks.kinds import Task
 from zoo.training.tasks.parts import Part
 from zoo.training.tasks.plots import learning_curve, outcome_plot
-from zoo.training.tasks.scores import UNITS
 
 GOLDEN = 4  # samples
 NODES = 256  # of the part of a large graph that golden outputs are stored for

@@ -23,9 +23,6 @@ from zoo.training.tasks.kinds import Task
 from zoo.training.tasks.losses import rotation_angle
 from zoo.training.tasks.rows import Rows
 
-#: metrics of the models' own that are better when higher; of others only a lower value is better
-HIGHER_OF_OWN = ("mean_average_precision",)
-
 
 class BalancedAccuracy(MulticlassConfusionMatrix):
     """Mean of the recalls of the classes that occur among the labels."""
@@ -45,14 +42,10 @@ class Score:
     Attributes:
         make: takes the number of classes.
         update: takes the metric and the rows of a batch.
-        higher: whether a higher value is better.
-        unit: of the value.
     """
 
     make: Callable[[int], Metric]
     update: Callable[[Metric, Rows], None]
-    higher: bool = False
-    unit: str = ""
 
 
 def _direct(metric: Metric, rows: Rows) -> None:
@@ -93,35 +86,28 @@ def _mean(size: int) -> Metric:
 
 SCORES: dict[str, dict[str, Score]] = {
     "classification": {
-        "accuracy": Score(lambda n: MulticlassAccuracy(n, average="micro"), _direct, True),
-        "balanced_accuracy": Score(BalancedAccuracy, _direct, True),
-        "auroc": Score(lambda n: MulticlassAUROC(n, average="macro"), _classes, True),
-        "f1": Score(lambda n: MulticlassF1Score(n, average="macro"), _direct, True),
+        "accuracy": Score(lambda n: MulticlassAccuracy(n, average="micro"), _direct),
+        "balanced_accuracy": Score(BalancedAccuracy, _direct),
+        "auroc": Score(lambda n: MulticlassAUROC(n, average="macro"), _classes),
+        "f1": Score(lambda n: MulticlassF1Score(n, average="macro"), _direct),
     },
     "regression": {
         "mae": Score(lambda n: MeanAbsoluteError(), _flat),
         "rmse": Score(lambda n: MeanSquaredError(squared=False), _flat),
         "relative_l2": Score(_mean, _relative),
-        "angle": Score(_mean, _degrees, unit="deg"),
+        "angle": Score(_mean, _degrees),
     },
     "link_prediction": {
-        "auroc": Score(lambda n: BinaryAUROC(), _pairs, True),
-        "average_precision": Score(lambda n: BinaryAveragePrecision(), _pairs, True),
-        "accuracy": Score(lambda n: BinaryAccuracy(), _pairs, True),
+        "auroc": Score(lambda n: BinaryAUROC(), _pairs),
+        "average_precision": Score(lambda n: BinaryAveragePrecision(), _pairs),
+        "accuracy": Score(lambda n: BinaryAccuracy(), _pairs),
     },
     "language_model": {
         "perplexity": Score(lambda n: Perplexity(), _steps),
-        "accuracy": Score(lambda n: MulticlassAccuracy(n, average="micro"), _direct, True),
+        "accuracy": Score(lambda n: MulticlassAccuracy(n, average="micro"), _direct),
     },
     "own": {},
 }
-ALL = {name: score for rows in SCORES.values() for name, score in rows.items()}
-UNITS = {name: score.unit for name, score in ALL.items()}
-
-
-def is_higher_better(name: str) -> bool:
-    """Whether a metric grows as a model improves; a loss, or what is not known here, does not."""
-    return ALL[name].higher if name in ALL else name in HIGHER_OF_OWN
 
 
 class TaskMetrics(nn.Module):

@@ -9,12 +9,12 @@ from torch import Tensor
 from zoo.models._inputs import SampleBatch, count, get
 from zoo.training._base import Outputs, Penalty, TrainingTask
 from zoo.training.losses import Sums
-from zoo.training.metrics import WeightedMean, named
+from zoo.training.metrics import HIGHER, WeightedMean, named
 from zoo.training.recipe import Recipe
 from zoo.training.tasks.kinds import Task
 from zoo.training.tasks.losses import task_sums
 from zoo.training.tasks.rows import rows_of
-from zoo.training.tasks.scores import TaskMetrics, is_higher_better
+from zoo.training.tasks.scores import TaskMetrics
 
 
 class SampleTask(TrainingTask):
@@ -78,7 +78,7 @@ class SampleTask(TrainingTask):
         name = self.task.score
         if name == "loss" or name not in errors:
             return loss
-        return -errors[name] if is_higher_better(name) else errors[name]
+        return -errors[name] if name in HIGHER else errors[name]
 
     def on_validation_start(self) -> None:
         """Every process validates the same statistics; a model that adapts does so first."""
