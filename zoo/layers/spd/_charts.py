@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional import spd
+from zoo.functional.spd._real_power import real_power
 from zoo.layers.spd.parameter import SPDParameter
 
 #: which R with R R^T = M moves a mean M to the identity: Cholesky's factor or the symmetric root
@@ -128,15 +129,15 @@ class CentredCongruence:
         self.matrices = matrices
 
     @cached_property
-    def logs(self) -> spd.Eigen:
-        """Their logarithms."""
-        return spd.eigen(self.matrices).log()
+    def decomposed(self) -> spd.Eigen:
+        """Their eigendecomposition."""
+        return spd.eigen(self.matrices)
 
     def square(self) -> Float[Tensor, " batch"]:
         """(alpha |log Z|^2 + beta (log det Z)^2) / theta^2."""
         if torch.is_grad_enabled() and self.matrices.requires_grad:
-            return _square(self.logs.matrix(), self.chart)
-        values = self.logs.spectrum
+            return _square(self.decomposed.log().matrix(), self.chart)
+        values = self.decomposed.log().spectrum
         out = self.chart.alpha * values.square().sum(-1)
         if self.chart.beta != 0.0:
             out = out + self.chart.beta * values.sum(-1).square()
@@ -146,10 +147,7 @@ class CentredCongruence:
         """Z^factor."""
         if factor is None:
             return self.matrices
-        logs = self.logs
-        # the power has the logarithm's eigenvectors: no second decomposition
-        scaled = spd.Eigen(factor * logs.matrix(), factor.detach() * logs.spectrum, logs.vectors)
-        return scaled.exp().matrix()
+        return real_power(self.decomposed, factor)
 
 
 @dataclass(frozen=True)
