@@ -114,7 +114,7 @@ def double_backward_parameters(subject: Subject) -> Errors:
             batch = subject.batch(structures)
             weights = _normal(rng, subject.model(batch, **options)[name])
             functional = partial(_weighted, subject, batch, name, weights, options)
-            errors[name] = _directional(functional, parameters, rng)
+            errors[name] = directional(functional, parameters, rng)
     return errors
 
 
@@ -132,7 +132,7 @@ def double_backward_positions(subject: Subject) -> Errors:
             batch.pos = batch.pos.detach().requires_grad_()
             weights = _normal(rng, batch.pos)
             functional = partial(_weighted, subject, batch, "forces", weights, options)
-            errors[label] = _directional(functional, [batch.pos], rng)
+            errors[label] = directional(functional, [batch.pos], rng)
     return errors
 
 
@@ -161,18 +161,36 @@ def _differentiable(subject: Subject) -> Iterator[dict[str, Any]]:
         subject.model.eval()
 
 
-def _directional(
-    functional: Callable[[], Tensor], variables: Sequence[Tensor], rng: np.random.Generator
+def directional(
+    functional: Callable[[], Tensor],
+    variables: Sequence[Tensor],
+    rng: np.random.Generator,
+    *,
+    step: float = _FINE_STEP,
+    draws: int = _DIRECTIONS,
+    middle: bool = False,
 ) -> float:
-    """Autograd against the stencil along random directions; infinite if there is no graph."""
+    """Autograd against the stencil along random directions; infinite if there is no graph.
+
+    Args:
+        functional: a scalar of the variables.
+        variables: leaves, which are moved meanwhile.
+        rng: of the directions.
+        step: of the stencil, relative to a variable's size.
+        draws: how many directions.
+        middle: take the median of the directions' errors instead of the largest.
+
+    Returns:
+        The difference, relative to the largest slope.
+    """
     value = functional()
     if not value.requires_grad:
         return float("inf")
     grads = torch.autograd.grad(value, variables, allow_unused=True)
     differences, slopes = [], []
-    for _ in range(_DIRECTIONS):
+    for _ in range(draws):
         directions = [_sized(rng, variable) for variable in variables]
-        slope = _slope_along(functional, variables, directions)
+        slope = _slope_along(functional, variables, directions, step)
         found = sum(
             float((grad * direction).sum())
             for grad, direction in zip(grads, directions, strict=True)
@@ -180,9 +198,9 @@ def _directional(
         )
         differences.append(abs(slope - found))
         slopes.append(abs(slope))
-    worst = max(differences)
+    error = float(np.median(differences)) if middle else max(differences)
     # a functional that nothing influences would compare zero with zero
-    return worst / max(slopes) if max(slopes) > 1e-12 and np.isfinite(worst) else float("inf")
+    return error / max(slopes) if max(slopes) > 1e-12 and np.isfinite(error) else float("inf")
 
 
 def _sized(rng: np.random.Generator, variable: Tensor) -> Tensor:
@@ -191,16 +209,19 @@ def _sized(rng: np.random.Generator, variable: Tensor) -> Tensor:
 
 
 def _slope_along(
-    functional: Callable[[], Tensor], variables: Sequence[Tensor], directions: Sequence[Tensor]
+    functional: Callable[[], Tensor],
+    variables: Sequence[Tensor],
+    directions: Sequence[Tensor],
+    step: float,
 ) -> float:
     kept = [variable.detach().clone() for variable in variables]
     values = []
     for factor, _ in _STENCIL:
         with torch.no_grad():
             for variable, start, direction in zip(variables, kept, directions, strict=True):
-                variable.copy_(start + factor * _FINE_STEP * direction)
+                variable.copy_(start + factor * step * direction)
         values.append(functional().detach())
     with torch.no_grad():
         for variable, start in zip(variables, kept, strict=True):
             variable.copy_(start)
-    return float(_slopes(torch.stack(values), _FINE_STEP)[0])
+    return float(_slopes(torch.stack(values), step)[0])

@@ -12,45 +12,36 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from zoo.models._atomistic import AtomisticModel
+from zoo.testing._base import BaseSubject
 from zoo.testing._result import Skip
-from zoo.testing._subject import Subject
 
 Errors = dict[str, Any]
 
 
-def dtypes(subject: Subject) -> Errors:
-    """Energies are float64, everything else has the model's precision; the parameters keep theirs.
-
-    A user's own module may return energies in its own precision.
-    """
-    allowed = {torch.float64}
-    if not isinstance(subject.original, AtomisticModel):
-        allowed.add(subject.torch_dtype)
+def dtypes(subject: BaseSubject) -> Errors:
+    """Outputs have the model's precision (energies float64); the parameters keep theirs."""
     found: Errors = {}
-    for values in (subject(subject.molecules), subject.periodic_reference):
+    for values in subject.references:
         for name, value in values.items():
-            right = allowed if name == "energy" else {subject.torch_dtype}
-            found[name] = 0.0 if value.dtype in right else 1.0
+            found[name] = 0.0 if value.dtype in subject.precisions(name) else 1.0
     wrong = [name for name, p in subject.model.named_parameters() if p.dtype != subject.torch_dtype]
     found["parameters"] = float(len(wrong))
     return found
 
 
-def save_load(subject: Subject) -> Errors:
+def save_load(subject: BaseSubject) -> Errors:
     """The state in safetensors, read into a fresh instance, gives the same bits.
 
     On the CPU, where sums are taken in the same order every time.
     """
     fresh = _fresh(subject)
-    options: dict[str, Any] = {"group": subject.group, "laws": subject.laws, "seed": subject.seed}
-    original = Subject(copy.deepcopy(subject.model).cpu(), subject.dtype, **options)
+    original = subject.rebuilt(copy.deepcopy(subject.model).cpu())
     kept = original.model.state_dict()
     # copies: safetensors refuses tensors that share memory
     state = {name: value.detach().clone().contiguous() for name, value in kept.items()}
     fresh.load_state_dict(from_bytes(to_bytes(state)), strict=True)
     found: Errors = {"state": float(_differing(state, fresh.state_dict()))}
-    other = Subject(fresh, subject.dtype, **options)
+    other = subject.rebuilt(fresh)
     for group in subject.groups:
         before, after = original(group), other(group)
         for name, value in before.items():
@@ -59,7 +50,7 @@ def save_load(subject: Subject) -> Errors:
     return found
 
 
-def _fresh(subject: Subject) -> nn.Module:
+def _fresh(subject: BaseSubject) -> nn.Module:
     kind = type(subject.original)
     arguments: Mapping[str, Any] = getattr(subject.original, "hparams", {})
     # other weights than those of the model under test, and nobody's random numbers used up
@@ -81,10 +72,10 @@ def _differing(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> int
     )
 
 
-def global_state(subject: Subject) -> Errors:
+def global_state(subject: BaseSubject) -> Errors:
     """A call changes no default, no flag, no random state and no environment variable."""
     before = _snapshot()
-    subject(subject.molecules)
+    subject(subject.groups[0])
     after = _snapshot()
     return {name: 0.0 if before[name] == after[name] else 1.0 for name in before}
 

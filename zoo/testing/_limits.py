@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.testing import structures as build
-from zoo.testing._subject import Subject, worst
+from zoo.testing._base import worst
+from zoo.testing._subject import Subject
 
 _GAP = 1e-4  # Å
 _CHAINS = 4

@@ -35,6 +35,17 @@ CAPS: Mapping[str, Mapping[str, float]] = {
     "dtypes": _EXACT,
     "save_load": _EXACT,
     "global_state": _EXACT,
+    # outside atoms
+    "evaluation": _EXACT,
+    "isolated_node": _SYMMETRY,
+    "congruence": _SYMMETRY,
+    "basis": _SYMMETRY,
+    "isometry": _SYMMETRY,
+    "odd_inputs": _EXACT,
+    "derivatives": _DIFFERENCES,
+    "reach": {"float64": 0.0},
+    "precision": {"float32": 1e-3},
+    "double": {"float64": 0.0},
     "golden": {"float64": 1e-6, "float32": 1e-3},
 }
 

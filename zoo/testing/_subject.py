@@ -1,11 +1,9 @@
 """The model under test in one precision, with the structures and scales of its checks."""
 
-import copy
 import functools
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,12 +12,12 @@ from torch import Tensor, nn
 
 from zoo.datasets.atoms import to_batch
 from zoo.errors import CapabilityError, ConfigError, ZooError
+from zoo.models._atomistic import AtomisticModel
 from zoo.testing import structures as build
+from zoo.testing._base import BaseSubject
 from zoo.testing._result import Skip
 
-DTYPES: Mapping[str, torch.dtype] = {"float64": torch.float64, "float32": torch.float32}
 GROUPS = ("O(3)", "SO(3)")
-_ZERO = 1e-12
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ LAWS: Mapping[str, Law] = {
 }
 
 
-class Subject:
+class Subject(BaseSubject):
     """A copy of a model in one precision, called on ASE structures.
 
     Args:
@@ -81,30 +79,26 @@ class Subject:
         laws: Mapping[str, Law] | None = None,
         seed: int = 0,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ConfigError(f"checks run in {' or '.join(DTYPES)}, not in {dtype!r}")
-        self.original = model
-        self.dtype = dtype
-        self.seed = seed
+        super().__init__(model, dtype, seed=seed)
         self.laws = {**LAWS, **(laws or {})}
         self.group = symmetry_group(model) if group is None else group
         if self.group not in GROUPS:
             raise ConfigError(f"the group must be {' or '.join(GROUPS)}, not {self.group!r}")
-        self.model = copy.deepcopy(model).to(DTYPES[dtype]).eval()
 
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        """The precision as torch knows it."""
-        return DTYPES[self.dtype]
+    def rebuilt(self, model: nn.Module) -> Self:
+        """The same tests of another model."""
+        return type(self)(model, self.dtype, group=self.group, laws=self.laws, seed=self.seed)
 
-    def rng(self, name: str) -> np.random.Generator:
-        """Randomness of one check: the same in every run, different between checks."""
-        return np.random.default_rng([self.seed, *name.encode()])
+    def law_known(self, name: str) -> bool:
+        """Whether it is known how an output transforms."""
+        return name in self.laws
 
-    @property
-    def exact(self) -> bool:
-        """Whether the model's symmetry is exact; false only if it says so itself."""
-        return bool(getattr(self.model, "exact", True))
+    def precisions(self, name: str) -> set[torch.dtype]:
+        """Energies are float64; a user's own module may return them in its own precision."""
+        if name != "energy":
+            return {self.torch_dtype}
+        own = not isinstance(self.original, AtomisticModel)
+        return {torch.float64, self.torch_dtype} if own else {torch.float64}
 
     @property
     def cutoff(self) -> float | None:
@@ -129,12 +123,6 @@ class Subject:
         ranked = sorted(seen, key=lambda number: (-seen[number], number))
         return tuple(ranked[:5]) or build.ELEMENTS
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model's tensors are."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        return tensors[0].device if tensors else torch.device("cpu")
-
     def batch(self, structures: Sequence[Atoms]) -> Any:
         """The batch that the model gets."""
         return to_batch(list(structures), dtype=self.torch_dtype).to(self.device)
@@ -151,10 +139,6 @@ class Subject:
                 'expected a dict of tensors such as {"energy": ..., "forces": ...}'
             )
         return {name: value.detach() for name, value in found.items()}
-
-    def accepts(self, argument: str) -> bool:
-        """Whether the model can be called with this keyword."""
-        return argument in inspect.signature(self.model.forward).parameters
 
     def need(self, *outputs: str) -> None:
         """Skips a check of outputs that the model does not have."""
@@ -214,6 +198,15 @@ class Subject:
         """Molecules and cells, apart, because only cells have a stress."""
         return [group for group in (self.molecules, self.crystals) if group]
 
+    @property
+    def companies(self) -> list[list[Atoms]]:
+        """Molecules with a lone atom; cells, also among molecules."""
+        lone = Atoms([self.elements[0]], positions=[[0.3, -0.2, 0.1]])
+        found = [[*self.molecules, lone]]
+        if self.crystals:
+            found += [self.crystals, [self.crystals[0], lone, *self.molecules]]
+        return found
+
     @functools.cached_property
     def reference(self) -> dict[str, Tensor]:
         """Outputs of the molecules."""
@@ -225,6 +218,11 @@ class Subject:
         return self(self.crystals) if self.crystals else {}
 
     @functools.cached_property
+    def references(self) -> list[dict[str, Tensor]]:
+        """Outputs of molecules, and of cells if the model takes them."""
+        return [self.reference, self.periodic_reference][: len(self.groups)]
+
+    @functools.cached_property
     def scales(self) -> dict[str, float]:
         """Size of each output: what errors are divided by.
 
@@ -232,8 +230,7 @@ class Subject:
         hide nothing.
         """
         sizes: dict[str, float] = {}
-        references = (self.reference, self.periodic_reference)
-        for group, found in zip(self.groups, references, strict=False):
+        for group, found in zip(self.groups, self.references, strict=True):
             for name, value in found.items():
                 if name == "energy":
                     value = value - self._apart(group, value)
@@ -249,22 +246,6 @@ class Subject:
         sums = [sum(energies[int(z)] for z in atoms.numbers) for atoms in group]
         return torch.nan_to_num(like.new_tensor(sums))
 
-    def compare(
-        self, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
-    ) -> dict[str, float]:
-        """Largest difference of each output relative to its scale; infinite if not finite."""
-        errors: dict[str, float] = {}
-        for name in expected:
-            if name not in self.laws or name not in found:
-                continue
-            difference = (expected[name].double() - found[name].double()).abs()
-            if not bool(torch.isfinite(difference).all()):
-                errors[name] = float("inf")
-            elif difference.numel():
-                scale = max(self.scales.get(name, 1.0), _ZERO)
-                errors[name] = float(difference.max()) / scale
-        return errors
-
 
 def symmetry_group(model: nn.Module) -> str:
     """The group that a model names: its attribute `symmetry`, or a constructor argument."""
@@ -275,12 +256,3 @@ def symmetry_group(model: nn.Module) -> str:
         if isinstance(value, str) and value in GROUPS:
             return value
     return GROUPS[0]
-
-
-def worst(errors: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The largest error of each output over several measurements."""
-    found: dict[str, float] = {}
-    for each in errors:
-        for name, value in each.items():
-            found[name] = max(found.get(name, 0.0), value)
-    return found
