@@ -20,6 +20,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
+from zoo.functional import spd
 from zoo.layers.spd import (
     BiMap,
     CovarianceFrontEnd,
@@ -145,6 +146,13 @@ class GyroSPD(AdaptiveModel):
         self.size = size
         self.head = self.make_head(out_channels)
 
+    @property
+    def symmetry(self) -> str:
+        """The group under which adapted logits are invariant."""
+        hparams = self.hparams
+        shrunk = self.front is not None and hparams["shrinkage"] > 0  # towards one identity for all
+        return "T+(n)" if hparams["input_norm"] == "lie_aim" and not shrunk else "none"
+
     def make_head(self, out_channels: int) -> nn.Module:
         """A gyro MLR."""
         return GyroMLR(self.size, out_channels, metric=self.metric)
@@ -153,6 +161,11 @@ class GyroSPD(AdaptiveModel):
         """Front end, input norm, blocks, head."""
         first = [part for part in (self.front, self.input_norm) if part is not None]
         return [*first, *self.layers, self.head]
+
+    def check(self, batch: SampleBatch) -> None:
+        """Refuses matrices that are not symmetric positive definite."""
+        if self.front is None:
+            spd.check(cast(dict[str, Tensor], batch)["x"], where="GyroSPD: x")
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """Logits of each sample.
