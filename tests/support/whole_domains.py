@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import published_files as published
 from PIL import Image
 from whole_files import ATOMS, Whole, arrays_of
 
@@ -206,6 +207,14 @@ def _one(path: Path) -> int | None:
     return 1
 
 
+def _unknown(path: Path) -> int | None:
+    return None
+
+
+def _count_cifar(path: Path) -> int | None:
+    return sum(file.stat().st_size for file in path.glob("*.bin")) // 3073
+
+
 def _first_axis(path: Path) -> int | None:
     try:
         array = np.load(path, allow_pickle=False)
@@ -238,6 +247,13 @@ DOMAIN_FILES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], int | Non
     "matrix npy folder": (_npy_folder(_spd(_RNG, 4)), count_files),
     "signal npy": (_npy(_SERIES), _first_axis),
     "signal npy folder": (_npy_folder(_SERIES), count_files),
+    "matrix mat folder": (published.mats, count_files),
+    "graph tsv": (published.closure, _one),
+    "graph hgcn folder": (lambda folder: published.hgcn(folder, "disease_lp"), _one),
+    "graph triples folder": (published.openke, _one),
+    "image cifar folder": (published.cifar10, _count_cifar),
+    "image tiny-imagenet folder": (published.tiny_imagenet, _unknown),
+    "signal fif": (published.epochs, _unknown),
     "image png folder": (_pictures, count_files),
     "sequence csv": (_text("a.csv", "tokens,y\n1 2 3,0\n4 5,1\n6,0\n"), count_csv),
     "vector csv": (_text("a.csv", "a,b,label\n1,2.5,x\n-3,4e-1,y\n5,6,x\n"), count_csv),

@@ -13,7 +13,7 @@ from zoo._files import read_yaml
 from zoo.datasets import _published, _readers
 from zoo.datasets._base import Dataset
 from zoo.datasets.dataset import AtomsDataset
-from zoo.datasets.domains._choose import open_other
+from zoo.datasets.domains import _choose, _recordings
 from zoo.errors import ConfigError, DataError, IntegrityError, nearest
 
 
@@ -80,7 +80,8 @@ def open(
             atoms come from files that ASE reads (extxyz, traj, db, ...), from an .npz with the
             arrays of MD17 (`z,R,E,F`) or rMD17 (`nuclear_charges,coords,energies,forces`) or of
             our own layout (`zoo.datasets.save_npz`), and from LMDB; the files of the other domains
-            are described in `zoo.datasets.domains`, one module each.
+            are described in `zoo.datasets.domains`, one module each. "moabb:NAME?..." asks MOABB
+            for its data set NAME (`zoo.datasets.domains._recordings`).
         keys: field -> the file's name for it, such as {"energy": "REF_energy"} or {"y": "class"};
             None as a name leaves a field out. For atoms the fields are the labels energy, forces,
             stress, dipole, polarizability, ..., also charge and spin; in an .npz also numbers,
@@ -90,7 +91,8 @@ def open(
             the .npz layouts of MD17 and rMD17; ASE's formats are in eV and Å unless said
             otherwise; the other domains have none.
         splits: a description of the splits (`zoo.datasets._splits.make`): kind "random", "group",
-            "time", "assigned" or "index". Shipped sets have their own, which this replaces.
+            "time", "assigned", "index", "shuffled", "within", "leave_out", or "edges" for links.
+            Shipped sets have their own, which this replaces.
         domain: what the file holds; needed where its content doesn't decide.
         trust_pickle: whether to read a format that is a pickle (PyG's .pt, OC20's LMDB). A pickle
             runs whatever code its author put in: say True only for files of someone you trust.
@@ -109,6 +111,8 @@ def open(
     for name, value in {"keys": keys, "units": units, "splits": splits}.items():
         if value is not None and not isinstance(value, Mapping):
             raise ConfigError(f"{name} must map names to values, not {value!r}")
+    if fspath(path).startswith(_recordings.MOABB):
+        return _choose.open_moabb(fspath(path), keys, splits, units=units, domain=domain)
     place = Path(fspath(path)).expanduser()
     folder = isdir(place)
     if not folder and not isfile(place):  # unlike Path.is_file, false for names that can't be files
@@ -116,7 +120,7 @@ def open(
     if place.suffix in (".yaml", ".yml"):
         return _open_described(place, keys, units, splits, domain)
     splits = _published.located(splits, place if folder else place.parent)
-    other = open_other(
+    other = _choose.open_other(
         place,
         keys,
         splits,

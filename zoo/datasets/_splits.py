@@ -7,7 +7,9 @@ Frames of one trajectory resemble their neighbours, so a random split of them fl
 """
 
 import hashlib
+import random
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,8 @@ def make(
             {"kind": "index", "indices": {"train": [0, 5], "test": [2]}}: published numbers, given
             so, or by "file": "split.npz", or by "files": {"train": "a.csv"}, or without any of
             them the data file's own (see `zoo.datasets._published`);
+            {"kind": "shuffled", "seed": 1024, "fractions": {"test": 0.5, "train": 0.5}}: by
+            Python's `random.Random(seed).shuffle`, cut in that order, as some authors divide;
             {"kind": "within", ...} and {"kind": "leave_out", ...}: within sessions, and across
             sessions or subjects (see `zoo.datasets._transfer`).
             Where a column is asked for, a list of names takes all their combinations.
@@ -99,6 +103,23 @@ def digest(splits: Splits, count: int) -> str:
 def _random(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
     order = generator_of(spec).permutation(count)
     return cut(order, fractions_of(spec))
+
+
+def _shuffled(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
+    """Python's own shuffle of the file's order, cut in the order of the fractions.
+
+    Every part but the last is rounded down, as authors' loaders do: with the seed 1024 and half to
+    test on first, this is the division of HDM05 that LieBN's results are for.
+    """
+    shares, seed = fractions_of(spec), spec.get("seed", 0)
+    generator_of(spec)  # refuses an ill-formed seed
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    ends = [0]
+    for share in list(shares.values())[:-1]:
+        ends.append(ends[-1] + int(share * count))
+    pieces = [np.array(order[a:b], dtype=np.int64) for a, b in pairwise([*ends, count])]
+    return dict(zip(shares, pieces, strict=True))
 
 
 def _group(spec: dict[str, Any], columns: Columns, count: int) -> Splits:
@@ -176,6 +197,7 @@ _KINDS: dict[str, tuple[Callable[[dict[str, Any], Columns, int], Splits], tuple[
     "group": (_group, ("key", "fractions", "seed")),
     "time": (_time, ("fractions", "by")),
     "assigned": (_assigned, ("key", "values", "val_fraction", "by")),
+    "shuffled": (_shuffled, ("fractions", "seed")),
     "within": (_transfer.within, _transfer.WITHIN),
     "leave_out": (_transfer.leave_out, _transfer.LEAVE_OUT),
 }

@@ -1,10 +1,14 @@
-"""Arrays and pictures in files of their own: .npy and .png."""
+"""Arrays and pictures in files of their own: .npy, .mat, .png and .jpeg."""
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.io import loadmat
 
 from zoo.datasets._archive import _header
 from zoo.datasets.domains._raw import Keys, Raw
@@ -80,21 +84,79 @@ def read_png(path: Path) -> np.ndarray:
             f"{path} says it has {width} x {height} pixels, more than its {size} bytes can hold, "
             f"or more than {_PIXELS}"
         )
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            image.load()
-            frames = getattr(image, "n_frames", 1)
-            mode = image.mode
-            if mode == "P" and "transparency" in image.info:
-                array = np.asarray(image.convert("RGBA"))
-            elif mode in _MODES:
-                array = np.asarray(image.convert(_MODES[mode]))
-            else:  # 16 bits
-                array = np.asarray(image).astype(np.int32)
-    except MemoryError:
-        raise
-    except Exception as error:  # PIL raises whatever its decoders run into
-        raise DataError(f"{path} can't be read: {type(error).__name__}: {error}") from error
+    with _picture(path, "PNG") as image:
+        frames = getattr(image, "n_frames", 1)
+        mode = image.mode
+        if mode == "P" and "transparency" in image.info:
+            array = np.asarray(image.convert("RGBA"))
+        elif mode in _MODES:
+            array = np.asarray(image.convert(_MODES[mode]))
+        else:  # 16 bits
+            array = np.asarray(image).astype(np.int32)
     if frames != 1:
         raise DataError(f"{path} is an animation of {frames} pictures; save each by itself")
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def read_jpeg(path: Path) -> np.ndarray:
+    """A picture (3, h, w), uint8; grey ones become colours.
+
+    Raises:
+        DataError: for a damaged file, or a picture of more than 2**26 pixels.
+    """
+    with _picture(path, "JPEG") as image:
+        array = np.asarray(image.convert("RGB"))
+    return np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+@contextmanager
+def _picture(path: Path, kind: str) -> Iterator[Image.Image]:
+    """A loaded picture, whatever goes wrong turned into one error."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that isn't used
+            with Image.open(path, formats=[kind]) as image:
+                if image.width * image.height > _PIXELS:
+                    raise DataError(f"{path} has {image.width} x {image.height} pixels, too many")
+                image.load()
+                yield image
+    except (MemoryError, DataError):
+        raise
+    except Exception as error:  # PIL raises whatever its decoders run into
+        raise DataError(f"{path} can't be read: {type(error).__name__}: {error}") from error
+
+
+def read_mat(path: Path, name: str | None = None) -> np.ndarray:
+    """The array of a MATLAB file (up to version 7.2).
+
+    Args:
+        path: the file.
+        name: of the variable; not needed where one variable alone is a matrix of numbers.
+
+    Raises:
+        DataError: for a damaged file, or one without that variable.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            held = loadmat(str(path), struct_as_record=True, variable_names=name)
+    except MemoryError:
+        raise
+    except Exception as error:  # SciPy raises whatever its parser runs into
+        raise DataError(
+            f"{path} is no MATLAB file up to version 7.2: {type(error).__name__}: {error}"
+        ) from error
+    found = {
+        key: value
+        for key, value in held.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" and value.size > 1
+    }
+    if name is not None:
+        found = {name: found[name]} if name in found else {}
+    if len(found) != 1:
+        have = ", ".join(sorted(found)) or "none"
+        raise DataError(
+            f"{path} should hold one matrix of numbers{f' called {name!r}' if name else ''}; it "
+            f'has {have}; name it with keys={{"x": "..."}}'
+        )
+    return np.asarray(next(iter(found.values())))

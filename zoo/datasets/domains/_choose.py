@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.datasets import _readers as atoms_readers
-from zoo.datasets.domains import _detect, _pickles
+from zoo.datasets.domains import _detect, _pickles, _recordings
 from zoo.datasets.domains._dataset import DomainDataset
 from zoo.datasets.domains._raw import Keys
 from zoo.datasets.domains._readers import Reader, assemble
@@ -70,7 +70,7 @@ def _read(
 ) -> DomainDataset:
     _no_units(path, reader.domain, units)
     if reader.pickle and not trust_pickle:
-        raise _pickles.refuse(path, "made of Planetoid's files")
+        raise _pickles.refuse(path, f"made of the files of {reader.name.split()[-2]}")
     return reader.read(path, keys=keys, splits=splits, source=source)
 
 
@@ -106,3 +106,23 @@ def _no_units(path: Path, domain: str, units: Mapping[str, str] | None) -> None:
             f"{path} is of the domain {domain!r}, whose numbers have no units; leave out units= "
             "(or say domain='atoms')"
         )
+
+
+def open_moabb(
+    text: str,
+    keys: Keys | None,
+    splits: Mapping[str, Any] | None,
+    *,
+    units: Mapping[str, str] | None,
+    domain: str | None,
+) -> DomainDataset:
+    """Opens a data set of MOABB by name.
+
+    Raises:
+        ConfigError: for units, another domain, or a name or setting that MOABB doesn't know.
+        DataError: if MOABB fails.
+    """
+    if domain not in (None, "signal"):
+        raise ConfigError(f"{text} is of the domain 'signal', not {domain!r}")
+    _no_units(Path(text), "signal", units)
+    return assemble(_recordings.read_moabb(text), "signal", keys, splits, text)

@@ -1,5 +1,6 @@
 """`DomainDataset`: samples of every domain but atoms, in memory."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -181,6 +182,19 @@ class DomainDataset(Dataset[Sample]):
         fields = {k: v for k, v in self._store.fields.items() if k not in self._store.labels}
         bare = replace(self._store, fields=fields, labels=frozenset(), classes=None)
         return self._of(bare, self._indices)
+
+    def with_features(self, order: np.ndarray) -> Self:
+        """The same samples and splits with the features of `x` in another order.
+
+        Args:
+            order: which of the last axis comes first, second, ...
+        """
+        entry = self._store.fields["x"]
+        moved = replace(entry, values=entry.values[..., order])
+        result = copy.copy(self)
+        result._store = replace(self._store, fields={**self._store.fields, "x": moved})
+        result.__dict__.pop("hash", None)  # that of the former order
+        return result
 
     def split(self, name: str) -> Self:
         """The samples of one split.

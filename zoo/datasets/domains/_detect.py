@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zoo.datasets import _npz
-from zoo.datasets.domains import _csv, _folders, _graph_files, _pickles
+from zoo.datasets.domains import _csv, _folders, _graph_files
 from zoo.datasets.domains._raw import Keys, Raw
 from zoo.datasets.domains._readers import CLOUDS, DOMAINS, PICKLES, READERS, Reader
 from zoo.datasets.domains._text import is_number, lines_of, read_text
@@ -22,6 +22,7 @@ from zoo.errors import ConfigError, DataError, nearest
 
 ATOMS = "atoms"
 _MESHES = (".ply", ".off")
+_OWN = {".tsv": "graph", ".fif": "signal"}  # suffixes of one domain
 
 
 def check_domain(domain: str | None) -> None:
@@ -47,7 +48,8 @@ def reader_for(path: Path, domain: str) -> Reader:
         inside = _folders.suffixes(path)
         special = _special_folder(path)
         for reader in own:
-            if reader.folder and (reader is special or not special and inside & {*reader.suffixes}):
+            told = reader.sign is None and inside & {*reader.suffixes}
+            if reader.folder and (reader is special or (special is None and told)):
                 return reader
         what = f"a folder of {', '.join(sorted(inside)) or 'nothing'}"
     else:
@@ -65,11 +67,7 @@ def _named(name: str) -> Reader:
 
 def _special_folder(path: Path) -> Reader | None:
     """The reader of a folder whose files have fixed names."""
-    if _graph_files.is_webkb(path):
-        return _named("graph webkb folder")
-    if _pickles.planetoid_names(path):
-        return _named("graph planetoid folder")
-    return None
+    return next((r for r in READERS if r.sign is not None and r.sign(path)), None)
 
 
 def folder_reader(path: Path, keys: Keys | None) -> Reader:
@@ -89,6 +87,8 @@ def folder_reader(path: Path, keys: Keys | None) -> Reader:
     found = []
     if ".npy" in inside:
         found.append(_named("matrix npy folder"))
+    if ".mat" in inside:
+        found.append(_named("matrix mat folder"))
     if ".png" in inside:
         found.append(_named("image png folder"))
     if inside & {*CLOUDS}:
@@ -172,6 +172,8 @@ def file_domain(path: Path, keys: Keys | None) -> str:
         return "signal"
     if suffix == ".csv":
         return _table_domain(path, keys)
+    if suffix in _OWN:
+        return _OWN[suffix]
     if suffix in (".pts", ".xyzn") or (suffix == ".txt" and _is_numbers(path)):
         return "points"
     if suffix == ".png":

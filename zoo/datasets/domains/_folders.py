@@ -1,8 +1,10 @@
 """Folders with one sub-folder per class, and one file per sample.
 
 `<class>/<file>`, `<split>/<class>/<file>` or `<class>/<split>/<file>` (ModelNet), with the splits
-train, val or test; or files without classes. Names that begin with a dot are passed over; files of
-other kinds are listed in `metadata["ignored_files"]`.
+train, val or test; or files without classes. Where no sub-folder says a class and every file is
+called `<anything>_<whole number>`, some of those numbers more than once, the number is the class
+(the published folders of HDM05, AFEW and radar signals). Names that begin with a dot are passed
+over; files of other kinds are listed in `metadata["ignored_files"]`.
 """
 
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.datasets.domains._raw import Keys, Raw
+from zoo.datasets.domains._text import is_whole
 from zoo.errors import DataError
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -90,12 +93,29 @@ def gathered(path: Path, found: Listing, arrays: dict[str, np.ndarray], kind: st
         names = sorted({str(name) for name in found.classes})
         raw.arrays["y"] = np.array([names.index(str(name)) for name in found.classes])
         raw.classes = tuple(names)
+    else:
+        numbers = _numbers(found.files)
+        if numbers is not None:
+            raw.arrays["y"] = numbers
+            raw.metadata["labels"] = "numbers at the end of the files' names"
     if found.splits[0] is not None:
         raw.arrays["split"] = np.array([str(name) for name in found.splits])
     raw.arrays["file"] = np.array([str(file.relative_to(path)) for file in found.files])
     if found.others:
         raw.metadata["ignored_files"] = found.others
     return raw
+
+
+def _numbers(files: list[Path]) -> np.ndarray | None:
+    """The numbers after the last underscore of the files' names, if they look like classes."""
+    ends = [file.name.split(".")[0].rpartition("_")[2] for file in files]
+    if not all(
+        "_" in file.name.split(".")[0] and is_whole(end)
+        for file, end in zip(files, ends, strict=True)
+    ):
+        return None
+    numbers = np.array([int(end) for end in ends], dtype=np.int64)
+    return numbers if len(np.unique(numbers)) < len(numbers) and numbers.min() >= 0 else None
 
 
 def stacked(path: Path, found: Listing, read: Callable[[Path], np.ndarray], kind: str) -> Raw:

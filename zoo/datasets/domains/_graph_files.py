@@ -3,7 +3,9 @@
 Tables: `edges.csv` with the columns `source` and `target` (others are features of the edges), and
 `nodes.csv` (or `features.csv`) with a row per node: `id` where edges name nodes by something other
 than their row, counted from 0; the label in `y`, `label`, `target` or `class`; `split`; features.
-Edges are taken as they are listed, from source to target.
+Edges are taken as they are listed, from source to target. Without a table of nodes, which
+keys={"nodes": None} says, and which a table with the columns id1 and id2 (the closure of WordNet)
+doesn't need, the words in the edges are the nodes, and they have no features.
 
 WebKB (Geom-GCN): `out1_node_feature_label.txt` (number, features with commas, label),
 `out1_graph_edges.txt` (pairs), and the ten published splits `<name>_split_0.6_0.2_<fold>.npz` in
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.datasets._archive import read_npz
+from zoo.datasets.domains import _trees
 from zoo.datasets.domains._csv import Table, read_table
 from zoo.datasets.domains._raw import LABEL_ALIASES, Keys, Raw
 from zoo.datasets.domains._text import lines_of, read_text, whole
@@ -25,6 +28,7 @@ from zoo.errors import DataError
 SOURCES = ("source", "src", "from", "id1")
 TARGETS = ("target", "dst", "to", "id2")
 _NODES = ("nodes.csv", "features.csv")
+_CLOSURE = ("id1", "id2")  # columns of the closure of WordNet
 _CONSUMED = frozenset(("edges", "nodes", "source", "target", "id", "y", "split"))
 _WEBKB_NODES, _WEBKB_EDGES = "out1_node_feature_label.txt", "out1_graph_edges.txt"
 _FOLD = re.compile(r"(?P<name>.+)_split_0\.6_0\.2_(?P<fold>[0-9]{1,3})\.npz\Z")
@@ -51,6 +55,11 @@ def read_tables(path: Path, keys: Keys | None) -> Raw:
     settings = dict(keys or {})
     folder = path if path.is_dir() else path.parent
     first = folder / (settings.get("edges") or "edges.csv") if path.is_dir() else path
+    bare = settings.get("nodes", "") is None
+    if not bare and first.is_file() and not any((folder / n).is_file() for n in _NODES):
+        bare = "nodes" not in settings and {*_CLOSURE} <= {*read_table(first).columns}
+    if bare:
+        return _closure(path, first, settings)
     names = [settings["nodes"]] if settings.get("nodes") else list(_NODES)
     second = next((folder / n for n in names if n and (folder / n).is_file()), None)
     if second is None or not first.is_file():
@@ -76,6 +85,21 @@ def read_tables(path: Path, keys: Keys | None) -> Raw:
         pairs.append(rows)
     arrays["edge_index"] = np.array(pairs, dtype=np.int64)
     attributes, features = edges.features(set(ends))
+    if features:
+        arrays["edge_attr"] = attributes
+        metadata["edge_features"] = features
+    return Raw(path, arrays, "csv", metadata=metadata, consumed=_CONSUMED)
+
+
+def _closure(path: Path, file: Path, settings: dict[str, str | None]) -> Raw:
+    """Edges alone: their ends are the names of nodes without features."""
+    if not file.is_file():
+        raise DataError(f"there is no table of edges {file}")
+    edges = read_table(file)
+    ends = [_end(edges, settings, w, a) for w, a in (("source", SOURCES), ("target", TARGETS))]
+    arrays = _trees.closure_of(edges, ends)
+    attributes, features = edges.features(set(ends))
+    metadata = {}
     if features:
         arrays["edge_attr"] = attributes
         metadata["edge_features"] = features

@@ -1,4 +1,4 @@
-"""Graphs in pickles, read only when trusted: PyG's `.pt`, dicts of arrays, and Planetoid's files.
+"""Graphs in pickles, read only when trusted: PyG's `.pt`, dicts of arrays, networkx, Planetoid.
 
 Reading a pickle runs whatever code its author put in.
 
@@ -24,6 +24,8 @@ from zoo.errors import DataError, UnsafeFileError
 SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".p")
 _PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph")
 _VALIDATION = 500
+_AIRPORT_FEATURES = 5
+_AIRPORT = (1.0, 8.0 / 7.0, 9.0 / 7.0)  # limits of the classes of HGCN's airports
 
 
 def refuse(path: Path, what: str) -> UnsafeFileError:
@@ -42,12 +44,49 @@ def read_pickle(path: Path, keys: Keys | None) -> Raw:
     """
     if path.suffix.lower() in (".pt", ".pth"):
         return from_samples(path, pyg_samples(path))
-    held = _unpickled(path)
+    held = unpickled(path)
+    if hasattr(held, "nodes") and hasattr(held, "edges"):
+        return airport_labels(_networkx(path, held), keys)
     if isinstance(held, dict):
         arrays = {str(name): array for name, value in held.items() if _is(array := _array(value))}
         if arrays:
             return Raw(path, arrays, "pickle")
     return from_samples(path, held if isinstance(held, list) else [held])
+
+
+def _networkx(path: Path, graph: Any) -> Raw:
+    """A graph of networkx whose nodes have features under "feat", such as HGCN's `airport.p`.
+
+    As HGCN reads that file, its fifth feature is the label, in four classes by the limits 1, 8/7
+    and 9/7; keys={"y": None} leaves all features features, as its link prediction does.
+    """
+    try:
+        number = {node: k for k, node in enumerate(graph.nodes())}
+        rows = [np.asarray(graph.nodes[node]["feat"], dtype=np.float64) for node in number]
+        features = np.stack(rows)
+        pairs = [(number[a], number[b]) for a, b in graph.edges()]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f'{path} holds a graph whose nodes don\'t all have "feat", numbers of one length: '
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if features.ndim != 2 or not pairs:
+        raise DataError(f"{path} holds a graph without edges or without features")
+    edges = np.array(pairs, dtype=np.int64)
+    arrays = {"x": features, "edge_index": undirected(edges).T}
+    return Raw(path, arrays, "networkx", metadata={"nodes": len(number)})
+
+
+def airport_labels(raw: Raw, keys: Keys | None) -> Raw:
+    """Takes the label of HGCN's airports out of their features, unless `keys` says otherwise."""
+    if raw.kind != "networkx" or raw.arrays["x"].shape[1] != _AIRPORT_FEATURES:
+        return raw
+    if dict(keys or {"y": ""}).get("y", "") is None:
+        return raw
+    x = raw.arrays["x"]
+    classes = np.digitize(x[:, -1], _AIRPORT)
+    arrays = raw.arrays | {"x": x[:, :-1], "y": classes - classes.min()}
+    return Raw(raw.path, arrays, raw.kind, metadata=raw.metadata)
 
 
 def from_samples(path: Path, samples: list[Any]) -> Raw:
@@ -102,7 +141,12 @@ def _array(value: Any) -> Any:
     return np.asarray(value) if isinstance(value, (np.ndarray, int, float)) else None
 
 
-def _unpickled(path: Path) -> Any:
+def unpickled(path: Path) -> Any:
+    """What a trusted pickle holds.
+
+    Raises:
+        DataError: if it can't be read.
+    """
     try:
         with path.open("rb") as stream:
             return unpickle(stream, path)
@@ -132,7 +176,7 @@ def read_planetoid(path: Path, keys: Keys | None) -> Raw:
         file = Path(f"{stem}.{part}")
         if not file.is_file():
             raise DataError(f"{path} has no {file.name}")
-        parts[part] = _unpickled(file)
+        parts[part] = unpickled(file)
     index = Path(f"{stem}.test.index")
     words = [w for line in lines_of(read_text(index)) for w in line.split()]
     test = np.array([whole(word, str(index)) for word in words], dtype=np.int64)

@@ -1,7 +1,7 @@
 """The tables of domains and of readers: which files each domain is read from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from zoo.datasets.domains import (
     _graph_files,
     _meshes,
     _pickles,
+    _pictures,
     _ply,
+    _recordings,
+    _trees,
 )
 from zoo.datasets.domains._dataset import DomainDataset
 from zoo.datasets.domains._domain import Domain
@@ -63,6 +66,7 @@ class Reader:
         arrays: the file's arrays.
         folder: whether it reads a folder.
         pickle: whether its files are pickles, which may run code.
+        sign: whether a folder has this layout, by the names of its files; None where suffixes tell.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Reader:
     arrays: Callable[[Path, Keys | None], Raw]
     folder: bool = False
     pickle: bool = False
+    sign: Callable[[Path], object] | None = None
 
     def read(
         self,
@@ -127,6 +132,13 @@ def _folder_of(
     return arrays
 
 
+def _mats(path: Path, keys: Keys | None) -> Raw:
+    name = dict(keys or {}).get("x")
+    found = _folders.listing(path, (".mat",))
+    raw = _folders.stacked(path, found, lambda file: _arrays.read_mat(file, name), "mat folder")
+    return replace(raw, consumed=frozenset(("x",)))
+
+
 def _clouds(path: Path, keys: Keys | None) -> Raw:
     found = _folders.listing(path, CLOUDS)
     return _folders.clouds(path, found, lambda file, keys: _CLOUDS[file.suffix.lower()](file, keys))
@@ -156,9 +168,39 @@ READERS: tuple[Reader, ...] = (
     Reader("complex obj", (".obj",), "complex", _meshes.read_obj),
     Reader("graph csv", (".csv",), "graph", _graph_files.read_tables),
     Reader("graph csv folder", (".csv",), "graph", _graph_files.read_tables, folder=True),
-    Reader("graph webkb folder", (".txt", ".npz"), "graph", _graph_files.read_webkb, folder=True),
+    Reader("graph tsv", (".tsv",), "graph", _trees.read_closure),
+    *(
+        Reader(f"{name} folder", suffixes, name.split()[0], read, True, sign=sign)
+        for name, suffixes, read, sign in (
+            ("graph webkb", (".txt", ".npz"), _graph_files.read_webkb, _graph_files.is_webkb),
+            ("graph hgcn", (".csv", ".npz", ".npy"), _trees.read_hgcn, _trees.is_hgcn),
+            ("graph triples", (".txt",), _trees.read_triples, _trees.is_triples),
+            ("image cifar", (".bin", ".txt"), _pictures.read_cifar, _pictures.is_cifar),
+            (
+                "image tiny-imagenet",
+                (".jpeg", ".txt"),
+                _pictures.read_tiny_imagenet,
+                _pictures.is_tiny_imagenet,
+            ),
+        )
+    ),
     Reader(
-        "graph planetoid folder", (".graph",), "graph", _pickles.read_planetoid, True, pickle=True
+        "graph planetoid folder",
+        (".graph",),
+        "graph",
+        _pickles.read_planetoid,
+        True,
+        pickle=True,
+        sign=_pickles.planetoid_names,
+    ),
+    Reader(
+        "image pickled cifar folder",
+        ("",),
+        "image",
+        _pictures.read_pickled_cifar,
+        True,
+        pickle=True,
+        sign=_pictures.is_pickled_cifar,
     ),
     *(
         Reader(f"{name} pickle", PICKLES, name, _pickles.read_pickle, pickle=True)
@@ -166,6 +208,8 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("matrix npy", (".npy",), "matrix", _arrays.read_series),
     Reader("matrix npy folder", (".npy",), "matrix", _npy_folder, folder=True),
+    Reader("matrix mat folder", (".mat",), "matrix", _mats, folder=True),
+    Reader("signal fif", (".fif",), "signal", _recordings.read_fif),
     Reader("signal npy", (".npy",), "signal", _arrays.read_series),
     Reader("signal npy folder", (".npy",), "signal", _npy_folder, folder=True),
     Reader("image png folder", (".png",), "image", _png_folder, folder=True),

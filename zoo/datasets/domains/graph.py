@@ -1,9 +1,10 @@
 """Domain `graph`: nodes with features, edges, and labels of nodes, edges or whole graphs.
 
 A sample is a PyG `Data` with `x` (n, f), `edge_index` (2, e) (row 0 the source, row 1 the target),
-`edge_attr` (e, f) and `edge_label` (e,) where they are given, `y` (one per node or per graph), and
-where splits divide the nodes of the only graph `train_mask`, `val_mask`, `test_mask` (n,), or
-(n, folds) while no fold is chosen.
+`edge_attr` (e, f), `edge_type` (e,) and `edge_label` (e,) where they are given, `y` (one per node
+or per graph), and where splits divide the nodes of the only graph `train_mask`, `val_mask`,
+`test_mask` (n,), or (n, folds) while no fold is chosen. For splits of edges see
+`zoo.datasets.domains._links`.
 
 Archives: `x`, `edge_index`, `y`, masks; several graphs with `counts` (nodes of each) and
 `edge_counts`, edges numbered from 0 in each graph. In the layout of heterophilous-graphs
@@ -15,6 +16,7 @@ import numpy as np
 from torch_geometric.data import Data
 
 from zoo.datasets.domains._domain import Domain, has
+from zoo.datasets.domains._links import NAMES, OWN
 from zoo.datasets.domains._raw import Chooser, Keys, Raw, as_labels, shape_error
 from zoo.datasets.domains._rows import Layout, joined, layout, row_labels
 from zoo.datasets.domains._store import Field, Store
@@ -34,7 +36,8 @@ def build(raw: Raw, keys: Keys | None) -> Store:
     if "y" not in keys and "y" not in raw.arrays:
         name = next((n for n in LABELS if n in raw.arrays), None)
         keys |= {"y": name} if name else {}
-    chooser = Chooser(raw, keys, ("x", "edge_index", "edges", "edge_attr", "edge_label"))
+    names = ("x", "edge_index", "edges", "edge_attr", "edge_label", "edge_type", OWN)
+    chooser = Chooser(raw, keys, names)
     features = chooser.needed("x", FEATURES)
     where = chooser.where("x", FEATURES)
     form = layout(chooser, features, where, "node")
@@ -44,6 +47,10 @@ def build(raw: Raw, keys: Keys | None) -> Store:
     if attributes is not None:
         place = chooser.where("edge_attr", ("edge_features", "edge_weight"))
         fields["edge_attr"] = _per_edge(attributes, edges, place)
+    for name in ("edge_type", OWN):
+        numbers = chooser.whole(name)
+        if numbers is not None:
+            fields[name] = _numbers(numbers, edges, chooser.where(name), name)
     marks = chooser.find("edge_label", ("edge_labels",))
     if marks is not None:
         place = chooser.where("edge_label", ("edge_labels",))
@@ -96,6 +103,16 @@ def _per_edge(array: np.ndarray, edges: Field, where: str) -> Field:
     if array.ndim == 0 or len(array) != total:
         raise shape_error(where, array.shape, f"({total}, ...): one for each edge")
     return Field(array, edges.counts, where)
+
+
+def _numbers(array: np.ndarray, edges: Field, where: str, name: str) -> Field:
+    """Numbers of types, or of splits, of the edges."""
+    entry = _per_edge(array, edges, where)
+    most = len(NAMES) if name == OWN else np.inf
+    if array.ndim != 1 or (array < 0).any() or (array >= most).any():
+        words = f", 0 to {most - 1} for {', '.join(NAMES)}" if name == OWN else " from 0 on"
+        raise DataError(f"{where} must hold one whole number for each edge{words}")
+    return entry
 
 
 def examine(store: Store, indices: np.ndarray, source: str) -> None:

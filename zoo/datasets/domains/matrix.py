@@ -7,6 +7,8 @@ columns. Archives hold `matrices` (or `covs`, `covariances`, `C`, `spd`) or `bas
 one .npy per sample in one sub-folder per class. `domain` is read as for signals.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from zoo.datasets.domains._domain import Domain, has
@@ -28,6 +30,7 @@ def build(raw: Raw, keys: Keys | None) -> Store:
     Raises:
         DataError: for missing or ill-shaped arrays.
     """
+    raw = replace(raw, arrays={name: _real(array) for name, array in raw.arrays.items()})
     chooser, array, where = start(raw, keys, (*SPD, *BASES, "X"), SOURCES)
     if array.ndim < 3 or array.shape[-1] > array.shape[-2] or array.shape[-1] == 0:
         raise shape_error(where, array.shape, "(samples, n, n) or (samples, n, p) with p below n")
@@ -36,6 +39,11 @@ def build(raw: Raw, keys: Keys | None) -> Store:
     bases = array.shape[-1] != array.shape[-2] or named in BASES
     chooser.raw.metadata["kind"] = "bases" if bases else "spd"
     return store(chooser, array, where, **sources(chooser, len(array)))
+
+
+def _real(array: np.ndarray) -> np.ndarray:
+    """Complex numbers without imaginary parts, as some published matrices are saved, as real."""
+    return array.real.copy() if array.dtype.kind == "c" and not array.imag.any() else array
 
 
 def examine(store: Store, indices: np.ndarray, source: str) -> None:

@@ -31,7 +31,10 @@ def matches(arrays: dict[str, np.ndarray]) -> bool:
     """Two axes, without edges."""
     if has(arrays, "edge_index", "edges"):
         return False
-    return any(n in arrays and arrays[n].ndim == 2 for n in ("x", *FEATURES))
+    return any(
+        n in arrays and arrays[n].ndim == 2 and arrays[n].dtype.kind != "c"
+        for n in ("x", *FEATURES)
+    )
 
 
 VECTOR = Domain(

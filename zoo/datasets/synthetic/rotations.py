@@ -39,7 +39,7 @@ def rotations(*, train: int = 6144, val: int = 512, test: int = 2048, seed: int 
         },
         keys={"x": "rotations", "y": "rotations"},
         limits=(
-            "uniform on SO(3) in all parts; the authors' code draws its test rotations by axis and angle",
+            "uniform on SO(3) in all parts; the authors draw those of the test by axis and angle",
         ),
         citation="Y. Zhou, C. Barnes, J. Lu, J. Yang, H. Li, On the continuity of rotation "
         "representations in neural networks, CVPR 2019",
