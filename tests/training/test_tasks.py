@@ -4,45 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tiny_data
-import tiny_models  # noqa: F401  # registers them
-import torch
-import yaml
+from task_runs import THIRDS, run
 
 import zoo
-from zoo.errors import CapabilityError, DataError, RecipeError
-from zoo.training import recipe as recipes
-
-THIRDS = {"kind": "random", "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}, "seed": 0}
-
-
-def quiet(line: str) -> None:
-    """Takes progress lines."""
-
-
-def write(folder: Path, **sections: Any) -> Path:
-    """A recipe file; sections replace those of a small one."""
-    values: dict[str, Any] = {
-        "recipe": 1,
-        "name": "tinyvector-s.mine.r1",
-        "model": {"name": "tinyvector"},
-        "data": {"source": "data.npz", "splits": THIRDS},
-        "task": {"kind": "classification"},
-        "optimizer": {"lr": 0.03},
-        "schedule": {"kind": "constant"},
-        "ema": None,
-        "trainer": {"max_epochs": 20, "batch_size": 16},
-        **sections,
-    }
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
-    return path
-
-
-def run(folder: Path, *, out: str = "out", **sections: Any) -> Any:
-    return zoo.train(write(folder, **sections), output=folder / out, progress=quiet)
 
 
 def link_splits() -> dict[str, Any]:
@@ -72,14 +38,13 @@ CASES: dict[str, tuple[Any, dict[str, Any], str, float]] = {
     ),
     "matrices": (
         tiny_data.matrices,
-        {"name": "tinymatrix-s.mine.r1", "model": {"name": "tinymatrix"}},
+        {"model": {"name": "tinymatrix"}},
         "balanced_accuracy",
         0.8,
     ),
     "signals through a front end": (
         tiny_data.signals,
         {
-            "name": "tinymatrix-s.mine.r1",
             "model": {"name": "tinymatrix", "config": {"front_end": True}},
             "task": {"kind": "classification", "normalise": {"inputs": "standard"}},
         },
@@ -88,14 +53,13 @@ CASES: dict[str, tuple[Any, dict[str, Any], str, float]] = {
     ),
     "images": (
         tiny_data.images,
-        {"name": "tinyimage-s.mine.r1", "model": {"name": "tinyimage"}},
+        {"model": {"name": "tinyimage"}},
         "accuracy",
         0.9,
     ),
     "nodes of one graph": (
         tiny_data.graph,
         {
-            "name": "tinygraph-s.mine.r1",
             "model": {"name": "tinygraph"},
             "data": {"source": "data.npz"},
             "task": {"kind": "classification", "level": "node"},
@@ -107,7 +71,6 @@ CASES: dict[str, tuple[Any, dict[str, Any], str, float]] = {
     "numbers of graphs": (
         tiny_data.graphs,
         {
-            "name": "tinygraph-s.mine.r1",
             "model": {"name": "tinygraph", "config": {"level": "graph"}},
             "task": {"kind": "regression", "level": "graph"},
         },
@@ -117,7 +80,6 @@ CASES: dict[str, tuple[Any, dict[str, Any], str, float]] = {
     "links": (
         tiny_data.graph,
         {
-            "name": "tinygraph-s.mine.r1",
             "model": {"name": "tinygraph", "config": {"level": "pair"}},
             "data": {"source": "data.npz", "splits": link_splits()},
             "task": {"kind": "link_prediction", "negatives": 2},
@@ -128,7 +90,6 @@ CASES: dict[str, tuple[Any, dict[str, Any], str, float]] = {
     "next tokens": (
         tiny_data.tokens,
         {
-            "name": "tinytokens-s.mine.r1",
             "model": {"name": "tinytokens"},
             "task": {"kind": "language_model"},
         },
@@ -138,7 +99,6 @@ CASES: dict[str, tuple[Any, dict[str, Any], str, float]] = {
     "classes of sequences": (
         tiny_data.tokens,
         {
-            "name": "tinytokens-s.mine.r1",
             "model": {"name": "tinytokens", "config": {"out_channels": 2, "per_step": False}},
         },
         "accuracy",
@@ -147,7 +107,6 @@ CASES: dict[str, tuple[Any, dict[str, Any], str, float]] = {
     "an objective of the model's": (
         lambda path: tiny_data.graph(path, depth=3, divided=False),
         {
-            "name": "tinyplaces-s.mine.r1",
             "model": {"name": "tinyplaces"},
             "data": {"source": "data.npz"},
             "task": {"kind": "own", "metrics": ["distortion"], "score": "distortion"},

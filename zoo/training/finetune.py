@@ -7,6 +7,8 @@ before and after, and the errors on the data the model came from are all part of
 
 New labels may get an energy head of their own beside the old one (`heads="new:NAME"`), and the
 old task may be kept by replay or by elastic weight consolidation; see `zoo.training.methods`.
+
+That is what happens on atoms; `zoo.training.tasks.finetune` does the same in every other domain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,9 @@ import yaml
 
 from zoo import hub
 from zoo.datasets import AtomsDataset
+from zoo.datasets._base import Dataset
 from zoo.errors import ConfigError, nearest
+from zoo.models._sample import SampleModel
 from zoo.training import clash, prepare
 from zoo.training.evidence import check_units
 from zoo.training.fit import Line, check_writable, fit
@@ -32,6 +36,7 @@ from zoo.training.plan import NewTask, Options, admit_elements, make_recipe, ope
 from zoo.training.references import References, fit_references
 from zoo.training.replay import spread
 from zoo.training.report import Report
+from zoo.training.tasks.finetune import Wish, finetune_samples
 
 SETTINGS = "finetune.yaml"
 #: frames of the new training data that units and kinds of energy are judged by
@@ -40,14 +45,14 @@ EVIDENCE = 200
 
 def finetune(
     name: str | Path,
-    data: str | Path | AtomsDataset,
+    data: str | Path | Dataset[Any],
     *,
     output: str | Path,
     method: str = "full",
     heads: str | None = None,
     references: Literal["fit", "keep"] = "fit",
     new_elements: bool = False,
-    old_data: str | Path | AtomsDataset | None = None,
+    old_data: str | Path | Dataset[Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Line | None = None,
@@ -64,7 +69,9 @@ def finetune(
             every batch); `ewc` (`ewc:lambda=1,frames=200`: a spring on what the old data need).
         heads: `new:NAME` for a new energy head beside the old ones, which starts as a copy of the
             default head and becomes the default; or the name of the head to train. The default
-            head if None. Other heads stay frozen, unless their data are replayed.
+            head if None. Other heads stay frozen, unless their data are replayed. Outside atoms:
+            `new` for a fresh head; if None the head is kept where the classes (or the number of
+            targets) are those of the weights, and made anew where they are not.
         references: `fit` adds a constant per element, fitted on the training frames; `keep` not.
         new_elements: accept elements the model was not trained on; their embeddings start at the
             mean of the trained ones.
@@ -94,6 +101,17 @@ def finetune(
     folder = Path(output)
     check_writable(folder)
     model = hub.load(name, allow_untrained_elements=True)
+    freeze = options.get("freeze") or ()
+    patterns = split_patterns(freeze, "freeze") if isinstance(freeze, str) else tuple(freeze)
+    if isinstance(model, SampleModel):
+        if new_elements or references != "fit":
+            raise ConfigError("new_elements and references are for models on atoms; leave them out")
+        wish = Wish(chosen, heads, patterns, old_data, options)
+        return finetune_samples(
+            model, data, wish, folder, resume=resume, overwrite=overwrite, progress=progress
+        )
+    if options.get("task") is not None:
+        raise ConfigError("task is for models on anything but atoms; leave it out")
     task = open_task(data, options)
     admit_elements(model, task.data, new_elements)
     clash.check_inputs(
@@ -105,8 +123,6 @@ def finetune(
     target = choose_head(model, heads)
     recipe = make_recipe(model, task, method, options)
     prepare.check_name(recipe.name, model.architecture)
-    freeze = options.get("freeze") or ()
-    patterns = split_patterns(freeze, "freeze") if isinstance(freeze, str) else tuple(freeze)
     apply_method(model, method, freeze=patterns, heads={target.name})
     old = open_old(model, old_data, target, sample=chosen.frames)
     stated = options.get("level_of_theory")

@@ -16,7 +16,7 @@ from zoo.training.heads import check_weights
 from zoo.training.recipe import Recipe, resolve
 from zoo.training.report import dataset_name
 
-_DEFAULT_SPLITS = {
+DEFAULT_SPLITS = {
     "kind": "random",
     "fractions": {"train": 0.8, "val": 0.1, "test": 0.1},
     "seed": 0,
@@ -47,6 +47,8 @@ class Options(TypedDict, total=False):
         new_charges: accept charged structures although the weights saw neutral ones only.
         any_units: accept labels that look as if they were in other units than stated.
         new_name: of the new checkpoint; by default from the parent's name and the data's.
+        task: outside atoms: entries of a recipe's section `task` that differ from those of the
+            weights, such as {"metrics": ["auroc"]}.
     """
 
     keys: Mapping[str, str | None] | None
@@ -68,6 +70,7 @@ class Options(TypedDict, total=False):
     new_charges: bool
     any_units: bool
     new_name: str | None
+    task: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def _open_file(data: str | Path, options: Options) -> AtomsDataset:
     dataset = datasets.open(data, keys=keys, units=units, splits=splits, domain="atoms")
     if dataset.splits:
         return dataset
-    return datasets.open(data, keys=keys, units=units, splits=_DEFAULT_SPLITS, domain="atoms")
+    return datasets.open(data, keys=keys, units=units, splits=DEFAULT_SPLITS, domain="atoms")
 
 
 def _last(count: int) -> Any:

@@ -21,6 +21,7 @@ from zoo.training._loading import BatchesModule
 from zoo.training.batches import EpochBatches, Indices
 from zoo.training.data import _weights as column_weights
 from zoo.training.recipe import TrainerSection
+from zoo.training.replay import ReplayBatches
 from zoo.training.tasks.kinds import Task
 from zoo.training.tasks.parts import Part
 
@@ -34,6 +35,7 @@ class TaskSamples(Dataset[SampleBatch]):
         part: the split.
         task: what is learnt.
         dtype: precision of the model.
+        replayed: further samples, whose indices follow.
         rank: axes of one sample's main field, as the model takes it.
         negatives_seed: draws the non-edges of link prediction anew in each pass; None leaves those
             of the data.
@@ -50,17 +52,23 @@ class TaskSamples(Dataset[SampleBatch]):
         rank: int | None,
         negatives_seed: int | None = None,
         labelled: bool = True,
+        replayed: Part | None = None,
         keep: int = 2**31,
     ) -> None:
         self.part, self.task, self.dtype = part, task, dtype
+        self.parts = [part] if replayed is None else [part, replayed]
         self._rank, self._keep, self._labelled = rank, keep, labelled
         self._seed = negatives_seed
         self._all: dict[str, Tensor] | None = None
-        self._weights = column_weights(part.data)
+        self._weights = _joined_column(
+            [column_weights(p.data) for p in self.parts], self.parts, 1.0
+        )
+        numbers = [None if p.domains is None else torch.from_numpy(p.domains) for p in self.parts]
+        self._domains = _joined_column(numbers, self.parts, 0)
         self._samples: dict[int, Any] = {}
 
     def __len__(self) -> int:
-        return len(self.part)
+        return sum(len(part) for part in self.parts)
 
     @property
     def redraws(self) -> bool:
@@ -96,7 +104,7 @@ class TaskSamples(Dataset[SampleBatch]):
             fits = size * len(self) <= self._keep
             alike = fits and self.part.data.domain != "sequence"
             if alike:
-                samples = [self.part.data[i] for i in range(len(self))]
+                samples = [self._fresh(i) for i in range(len(self))]
                 made = batch_of(samples, self.part.data.domain, self.dtype, rank=self._rank)
                 assert not isinstance(made, Data)
                 self._all = made
@@ -106,17 +114,27 @@ class TaskSamples(Dataset[SampleBatch]):
 
     def _sample(self, index: int) -> Any:
         if index not in self._samples:
-            sample = self.part.data[index]
+            sample = self._fresh(index)
             if len(self) > 1 and index > 4096:  # what is kept stays small beside the data set
                 return sample
             self._samples[index] = sample
         return self._samples[index]
 
+    def _fresh(self, index: int) -> Any:
+        """One sample, its class numbered as the model has it."""
+        inside = index < len(self.part)
+        part = self.part if inside else self.parts[1]
+        sample = part.data[index if inside else index - len(self.part)]
+        if part.renumbered is not None and self.task.label in sample:
+            number = torch.from_numpy(part.renumbered)
+            sample[self.task.label] = number[sample[self.task.label]]
+        return sample
+
     def _with_extras(self, batch: SampleBatch, chosen: list[int], *, empty: bool) -> SampleBatch:
         index = torch.tensor(chosen)
         extra: dict[str, Tensor] = {}
-        if self.part.domains is not None:
-            extra["domain"] = torch.from_numpy(self.part.domains)[index]
+        if self._domains is not None:
+            extra["domain"] = self._domains[index]
         if self._weights is not None:
             extra["weight"] = self._weights[index].to(self.dtype)
         if empty:
@@ -130,6 +148,20 @@ class TaskSamples(Dataset[SampleBatch]):
                 if name and name in batch:
                     del batch[name]
         return batch
+
+
+def _joined_column(
+    columns: Sequence[Tensor | None], parts: Sequence[Part], default: float
+) -> Tensor | None:
+    """One column of all parts; parts without it get the default."""
+    if all(column is None for column in columns):
+        return None
+    like = next(column for column in columns if column is not None)
+    filled = [
+        torch.full((len(part),), default).to(like.dtype) if column is None else column
+        for column, part in zip(columns, parts, strict=True)
+    ]
+    return torch.cat(filled)
 
 
 def redraw(batch: Data, each: int, seed: tuple[int, ...]) -> Data:
@@ -180,8 +212,15 @@ class Passes(EpochBatches):
         return np.array([run])
 
 
-def make_batches(train: TaskSamples, val: TaskSamples, options: TrainerSection) -> BatchesModule:
-    """Training and validation batches."""
+def make_batches(
+    train: TaskSamples, val: TaskSamples, options: TrainerSection, *, fraction: float = 0.0
+) -> BatchesModule:
+    """Training and validation batches; `fraction` of each training batch is replayed."""
+    if fraction:
+        fresh, old = (len(part) for part in train.parts)
+        shared = {"seed": options.seed, "passes": options.val_every}
+        mixed = ReplayBatches(fresh, options.batch_size, fraction, old, **shared)
+        return BatchesModule(train, val, options, batches=mixed, val_size=len(val))
     kind = Passes if train.redraws else EpochBatches
     batches = kind(
         1 if train.redraws else len(train),

@@ -15,7 +15,7 @@ from zoo.models._inputs import SampleBatch
 from zoo.training._task_section import TaskSection
 from zoo.training.tasks.data import TaskSamples
 from zoo.training.tasks.kinds import Task, resolve_task
-from zoo.training.tasks.parts import Part, domain_numbers, out_channels
+from zoo.training.tasks.parts import Part, domain_numbers, out_channels, renumbering
 from zoo.training.tasks.rows import rows_of
 from zoo.training.tasks.task import TaskMeter
 
@@ -67,13 +67,14 @@ def assess_samples(
     section = task_section(model, task)
     resolved = resolve_task(section, model.domain, lambda key: key)
     numbers, _ = domain_numbers(dataset, section.domain, lambda key: key)
-    if split is None or not dataset.row_splits:
+    order = renumbering(model, dataset) if resolved.classifies else None
+    if split is None or not dataset.row_splits:  # edges are divided as samples are
         chosen = dataset if split is None else dataset.split(split)
         if split is not None and numbers is not None:
             numbers = numbers[dataset.splits[split]]
-        part = Part(chosen, split or "all", None, numbers)
+        part = Part(chosen, split or "all", None, numbers, order)
     elif split in dataset.row_splits:
-        part = Part(dataset, split, f"{split}_mask", numbers)
+        part = Part(dataset, split, f"{split}_mask", numbers, order)
     else:
         hint = nearest(split, dataset.row_splits)
         raise UnknownNameError(f"{dataset.source} has no split {split!r}: {hint}")

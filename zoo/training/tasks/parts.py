@@ -23,12 +23,14 @@ class Part:
         name: of the split.
         mask: name of the field that marks the rows of the split; None where all rows count.
         domains: number of the domain of each sample (samples,), where there are several.
+        renumbered: the model's number of each class of the data (classes,), where they differ.
     """
 
     data: DomainDataset
     name: str
     mask: str | None = None
     domains: np.ndarray | None = None
+    renumbered: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -56,15 +58,17 @@ class Part:
             if name not in sample:
                 self.data.require(name)
             found: np.ndarray = sample[name][sample[self.mask]].numpy()
-            return found
-        if name == "edge_label":
-            return np.concatenate([self.data[i][name].numpy() for i in range(len(self.data))])
-        return self.data.label(name)
+        elif name == "edge_label":
+            found = np.concatenate([self.data[i][name].numpy() for i in range(len(self.data))])
+        else:
+            found = self.data.label(name)
+        return found if self.renumbered is None else self.renumbered[found]
 
     def take(self, indices: np.ndarray) -> "Part":
         """Some of the samples."""
         domains = None if self.domains is None else self.domains[indices]
-        return Part(self.data.take(indices), self.name, self.mask, domains)
+        data = self.data.take(indices)
+        return Part(data, self.name, self.mask, domains, self.renumbered)
 
 
 def make_parts(dataset: DomainDataset, task: Task, where: Where) -> dict[str, Part]:
@@ -128,6 +132,24 @@ def domain_numbers(
     return numbers.astype(np.int64), [str(name) for name in names]
 
 
+def renumbering(model: Any, dataset: DomainDataset) -> np.ndarray | None:
+    """The model's number of each class of a data set (classes,); None where they are the same.
+
+    Raises:
+        DataError: a class that the model does not know.
+    """
+    ours, theirs = dataset.classes, model.classes
+    if ours is None or theirs is None or tuple(ours) == tuple(theirs):
+        return None
+    unknown = [name for name in ours if name not in theirs]
+    if unknown:
+        raise DataError(
+            f"{dataset.source} has the class {unknown[0]!r}, which the model was not trained on; "
+            f"{nearest(unknown[0], theirs)}"
+        )
+    return np.array([theirs.index(name) for name in ours])
+
+
 def check_labels(parts: Mapping[str, Part], task: Task, model: Any, where: Where) -> None:
     """Refuses labels that the task or the model can't have, before anything is trained.
 
@@ -180,7 +202,7 @@ def _highest_class(part: Part, task: Task, where: Where) -> int:
 def _check_classes(train: Part, highest: int, width: int, where: Where) -> None:
     names = train.data.classes
     classes = max(highest + 1, len(names or ()))
-    if classes != width:
+    if train.renumbered is None and classes != width:
         words = f" ({', '.join(names[:10])})" if names else ""
         raise RecipeError(
             f"{where('model.config.out_channels')}: the model has {width} outputs, but "

@@ -1,7 +1,7 @@
 """Training from a recipe, in every domain but atoms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,14 @@ class Job:
         return "test" if "test" in self.parts else "val"
 
 
-def make_job(model: Any, recipe: Recipe, dataset: DomainDataset, where: Where) -> Job:
+def make_job(
+    model: Any,
+    recipe: Recipe,
+    dataset: DomainDataset,
+    where: Where,
+    *,
+    renumbered: np.ndarray | None = None,
+) -> Job:
     """Checks task, data and model against each other.
 
     Args:
@@ -65,6 +72,7 @@ def make_job(model: Any, recipe: Recipe, dataset: DomainDataset, where: Where) -
         recipe: with a `task`.
         dataset: open.
         where: says where a key of the recipe stands.
+        renumbered: the model's number of each class of the data, where they differ.
 
     Raises:
         RecipeError: a task that domain or model can't have, or another number of classes.
@@ -84,7 +92,10 @@ def make_job(model: Any, recipe: Recipe, dataset: DomainDataset, where: Where) -
             f"{model.architecture} as configured returns {', '.join(model.outputs)}"
         )
     dataset.check()
-    parts = make_parts(dataset, task, where)
+    parts = {
+        name: replace(part, renumbered=renumbered)
+        for name, part in make_parts(dataset, task, where).items()
+    }
     check_labels(parts, task, model, where)
     if task.section.adapt:
         check_adapts(model)

@@ -54,7 +54,14 @@ class SampleTask(TrainingTask):
         self.headline = {name: (f"val {name}", "{:.4g}") for name in task.metrics}
         self.meter = TaskMeter(task, classes, class_weights)
         self._inputs = inputs
+        self._resting = resting(model)
         self._before: dict[str, Tensor] = {}
+
+    def on_train_batch_start(self, batch: SampleBatch, batch_index: int) -> None:
+        """What is frozen stays as it is, running statistics included."""
+        for name, module in self.model.named_modules():
+            if name in self._resting:
+                module.eval()
 
     def measure(self, batch: SampleBatch) -> tuple[Outputs, dict[str, Sums]]:
         """Outputs, and the sums of the loss."""
@@ -154,6 +161,16 @@ class TaskMeter(torch.nn.Module):
         self.metrics.reset()
         for name in self.own:
             named(self.own, name).reset()
+
+
+def resting(model: torch.nn.Module) -> set[str]:
+    """Names of the modules all of whose parameters are frozen."""
+    found = set()
+    for name, module in model.named_modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            found.add(name)
+    return found
 
 
 def counted(batch: SampleBatch) -> int:
