@@ -120,7 +120,7 @@ def test_a_head_trains_with_riemannian_and_with_plain_optimisers() -> None:
             optimizer = geoopt.optim.RiemannianSGD(head.parameters(), lr=0.1, momentum=0.9)
         else:
             optimizer = torch.optim.AdamW(head.parameters(), lr=0.06)
-        start = float(torch.nn.functional.cross_entropy(head(x), y))
+        start = float(torch.nn.functional.cross_entropy(head(x), y).detach())
         for _ in range(60):
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(head(x), y)

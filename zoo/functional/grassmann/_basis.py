@@ -239,12 +239,14 @@ def origin(
     return eye.expand(shape).clone()
 
 
-def check(x: Basis, *, where: str) -> None:
+def check(x: Basis, *, where: str, precision: torch.dtype | None = None) -> None:
     """Refuses what is not an orthonormal basis.
 
     Args:
         x: bases.
         where: names the caller in the message.
+        precision: whose rounding is allowed; that of x if None. Bases that were stored in float32
+            are no better in float64.
 
     Raises:
         DeviceError: half or integer precision.
@@ -258,10 +260,11 @@ def check(x: Basis, *, where: str) -> None:
             f"{where}: {p} columns of length {n} span no {p}-dimensional subspace; take the "
             f"transpose, or at most {n} columns"
         )
+    x = x.detach()
     check_rank(x, where=where)
     eye = torch.eye(p, dtype=x.dtype, device=x.device)
     gap = (x.mT @ x - eye).abs().amax((-2, -1))
-    limit = SLACK * torch.finfo(x.dtype).eps * n**0.5
+    limit = SLACK * torch.finfo(precision or x.dtype).eps * n**0.5
     if gap.numel() and float(gap.max()) > limit:
         raise ManifoldError(
             f"{where}: the columns of {name_worst(gap)} are not orthonormal: U^T U is off the "

@@ -56,7 +56,8 @@ def turn(x: Basis, v: Basis, z: Float[Tensor, "... n k"], *, method: Method = "e
     right = torch.cat(torch.broadcast_tensors(x, v), dim=-1)
     small = torch.eye(left.shape[-1], dtype=x.dtype, device=x.device) - a * right.mT @ left
     inner, seen = _broadcast(small, right.mT @ z)
-    return z + 2 * a * (left @ torch.linalg.solve(inner, seen))
+    turned: Tensor = z + 2 * a * (left @ torch.linalg.solve(inner, seen))
+    return turned
 
 
 def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

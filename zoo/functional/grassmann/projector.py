@@ -198,6 +198,7 @@ def check(x: Projector, *, where: str) -> None:
         ManifoldError: not finite, not symmetric, or not its own square; names matrix and value.
     """
     check_precision(where, x)
+    x = x.detach()
     if not bool(torch.isfinite(x).all()):
         raise ManifoldError(f"{where}: the projectors have entries that are not finite")
     limit = bases.SLACK * torch.finfo(x.dtype).eps * x.shape[-1] ** 0.5

@@ -20,7 +20,8 @@ def hat(v: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3 3"]:
     x, y, z = v.unbind(-1)
     zero = torch.zeros_like(x)
     flat = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1)
-    return flat.unflatten(-1, (3, 3))
+    matrix: Tensor = flat.unflatten(-1, (3, 3))
+    return matrix
 
 
 def vee(k: Float[Tensor, "... 3 3"]) -> Float[Tensor, "... 3"]:

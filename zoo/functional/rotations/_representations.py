@@ -88,7 +88,8 @@ def to_9d(r: Float[Tensor, "... 3 3"]) -> Float[Tensor, "... 9"]:
 
 
 def _plain(a: Tensor) -> Tensor:
-    return a.unflatten(-1, (3, 3))
+    matrix: Tensor = a.unflatten(-1, (3, 3))
+    return matrix
 
 
 @dataclass(frozen=True)

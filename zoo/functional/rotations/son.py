@@ -84,7 +84,8 @@ def _nudge(r: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh((r + r.mT) / 2)
         planes = vectors * (values < NEAR - 1).to(r)[..., None, :]
         inside = planes.mT @ _tie_break(r.shape[-1]).to(r) @ planes
-        return NUDGE * torch.finfo(r.dtype).eps * (planes @ inside @ planes.mT)
+        nudge: Tensor = NUDGE * torch.finfo(r.dtype).eps * (planes @ inside @ planes.mT)
+    return nudge
 
 
 def _tie_break(n: int) -> Tensor:
@@ -266,6 +267,7 @@ def check(x: Rotation, *, where: str) -> None:
         ManifoldError: not finite, not orthogonal, or with determinant -1; names the worst value.
     """
     check_precision(where, x)
+    x = x.detach()
     if x.numel() == 0:
         return
     n = x.shape[-1]
