@@ -68,7 +68,8 @@ class WordPoints(nn.Module):
 
     def forward(self, x: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch channels"]:
         """Points of the words."""
-        return self.table(self.space)[x]
+        table: Tensor = self.table(self.space)
+        return table[x]
 
 
 class SentencePair(nn.Module):

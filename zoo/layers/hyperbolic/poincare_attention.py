@@ -33,13 +33,13 @@ class PoincareGLU(nn.Module):
             raise ConfigError(f"channels={channels}: two halves need an even number, at least 2")
         self.space = space
         self.scale = nn.Parameter(torch.zeros(()))
-        self.half = channels // 2
+        self.gated = channels // 2
 
     def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
         """Points of half as many coordinates."""
-        logs = self.space.log0(x) * beta_ratio(self.half, 2 * self.half)
-        a, b = logs.split(self.half, -1)
-        gate = torch.sigmoid(b * (math.sqrt(self.half) * torch.exp(self.scale)))
+        logs = self.space.log0(x) * beta_ratio(self.gated, 2 * self.gated)
+        a, b = logs.split(self.gated, -1)
+        gate = torch.sigmoid(b * (math.sqrt(self.gated) * torch.exp(self.scale)))
         return self.space.exp0(a * gate)
 
 

@@ -240,5 +240,6 @@ class _Patches(nn.Module):
             )
         logs = space.log0(x.movedim(1, -1)).movedim(-1, 1) * self.ratio
         patches = unfold(logs, self.window, padding=self.padding, stride=self.stride)
-        out = self.linear(space.exp0(patches.mT))  # (batch, patches, outputs)
-        return out.mT.unflatten(-1, sides)
+        out: Tensor = self.linear(space.exp0(patches.mT))  # (batch, patches, outputs)
+        image: Tensor = out.mT.unflatten(-1, sides)
+        return image
