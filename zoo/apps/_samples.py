@@ -34,7 +34,7 @@ def open_for(
     units: Mapping[str, str] | None = None,
     splits: Mapping[str, Any] | None = None,
 ) -> DomainDataset:
-    """Opens a file as the domain of a model, and checks every sample.
+    """Opens a file as the domain of a model, its features in the model's order; checks samples.
 
     Args:
         model: that will get the samples.
@@ -44,31 +44,24 @@ def open_for(
         splits: a description of the splits.
 
     Raises:
-        DataError: for a file that is not of the model's domain, or holds what the domain rules
-            out.
+        DataError: for a file that is not of the model's domain, holds what the domain rules out,
+            or has features of other names than the model knows.
         ConfigError: for units, or an unknown key.
     """
     dataset = datasets.open(path, keys=keys, units=units, splits=splits, domain=model.domain)
     assert isinstance(dataset, DomainDataset)
     dataset.check()
-    return dataset
+    return in_order(model, dataset)
 
 
-def samples_of(
-    model: SampleModel, dataset: DomainDataset, indices: Sequence[int] | None = None
-) -> list[Any]:
-    """Samples of a data set, their features in the model's order.
+def in_order(model: SampleModel, dataset: DomainDataset) -> DomainDataset:
+    """A data set with its features in the model's order.
 
     Raises:
-        DataError: if the names of the features are not those that the model knows.
+        DataError: for features of other names than the model knows.
     """
     order = feature_order(model, dataset)
-    numbers = range(len(dataset)) if indices is None else indices
-    samples = [dataset[number] for number in numbers]
-    if order is not None:
-        for sample in samples:
-            sample["x"] = sample["x"][..., order]
-    return samples
+    return dataset if order is None else dataset.with_features(np.array(order))
 
 
 def feature_order(model: SampleModel, dataset: DomainDataset) -> list[int] | None:

@@ -1,20 +1,23 @@
-"""Errors of a model on labelled structures."""
+"""Errors of a model on labelled structures, or how well it does its task on other samples."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from zoo import datasets, hub
-from zoo.datasets import AtomsDataset
-from zoo.errors import DataError
+from zoo.apps._samples import in_order, open_for
+from zoo.datasets import AtomsDataset, Dataset, DomainDataset
+from zoo.errors import CapabilityError, DataError
 from zoo.models._atomistic import AtomisticModel
+from zoo.models._sample import SampleModel
 from zoo.training.metrics import UNITS as UNITS
 from zoo.training.metrics import assess
+from zoo.training.tasks import assess_samples
 
 
 def evaluate(
-    model: AtomisticModel | str | Path,
-    data: AtomsDataset | str | Path,
+    model: AtomisticModel | SampleModel | str | Path,
+    data: Dataset[Any] | str | Path,
     *,
     split: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -32,23 +35,34 @@ def evaluate(
         keys: where the labels are, such as `{"energy": "REF_energy"}` (with a file).
         units: of the file, where the format has none (with a file).
         batch_size: structures per model call.
-        head: the energy head to evaluate; the model's first if None.
+        head: the energy head to evaluate; the model's first if None. For atoms only.
         progress: called with (structures done, structures in all).
 
     Returns:
         Metric -> value, in the units of `UNITS`: `energy_mae` (meV), `energy_mae_offset` (meV,
         the best constant per element taken off), `energy_mae_per_atom` (meV/atom), `forces_mae`
         and `forces_rmse` (meV/Å), `forces_cosine`, `stress_mae` (meV/Å³); only what the data set
-        labels and the model predicts.
+        labels and the model predicts. Outside atoms the metrics of the model's task, such as
+        `accuracy` and `balanced_accuracy`.
 
     Raises:
-        DataError: if the data has no label that the model predicts.
+        DataError: if the data has no label that the model predicts, or classes that it does not
+            know.
+        CapabilityError: for `head` outside atoms.
         UnknownNameError: if there is no such split, or no such head.
     """
-    network = model if isinstance(model, AtomisticModel) else hub.load(model)
-    dataset = data
-    if not isinstance(dataset, AtomsDataset):
-        dataset = datasets.open(dataset, keys=keys, units=units, domain="atoms")
+    network = hub.load(model) if isinstance(model, (str, Path)) else model
+    if isinstance(network, SampleModel):
+        if head is not None:
+            raise CapabilityError(f"{network.domain} has no energy heads; leave out head={head!r}")
+        reading = {"keys": keys, "units": units}
+        return _on_samples(network, data, split, reading, batch_size, progress)
+    if isinstance(data, AtomsDataset):
+        dataset = data
+    elif isinstance(data, (str, Path)):
+        dataset = datasets.open(data, keys=keys, units=units, domain="atoms")
+    else:
+        raise DataError(f"{data.source} is of the domain {data.domain!r}; the model takes atoms")
     if split is not None:
         dataset = dataset.split(split)
     dataset.check()
@@ -59,6 +73,30 @@ def evaluate(
             "keys= (--key energy=REF_energy)"
         )
     return assess(network, dataset, batch_size=batch_size, head=head, progress=progress).metrics
+
+
+def _on_samples(
+    model: SampleModel,
+    data: Dataset[Any] | str | Path,
+    split: str | None,
+    reading: Mapping[str, Any],
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, float]:
+    if isinstance(data, DomainDataset):
+        dataset = in_order(model, data)
+        dataset.check()
+    elif isinstance(data, (str, Path)):
+        dataset = open_for(model, data, **reading)
+    else:
+        raise DataError(f"the model takes the domain {model.domain!r}, not {data.domain!r}")
+    if dataset.domain != model.domain:
+        raise DataError(
+            f"{dataset.source} is of the domain {dataset.domain!r}, the model takes "
+            f"{model.domain!r}; open the file with domain={model.domain!r}"
+        )
+    found = assess_samples(model, dataset, split=split, batch_size=batch_size, progress=progress)
+    return found.metrics
 
 
 def rows(metrics: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from ase.io import write as ase_write
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from zoo._files import write_atomic
-from zoo.apps._samples import evaluate_samples, open_for, samples_of, write_samples
+from zoo.apps._samples import evaluate_samples, open_for, write_samples
 from zoo.datasets.atoms import to_batch
 from zoo.errors import CapabilityError, ConfigError, DataError
 from zoo.layers.atomistic import AtomFeatures, AtomGraph
@@ -204,7 +204,7 @@ def read(
             raise ConfigError("structures of atoms need no labels to be predicted; leave out keys")
         return _structures(Path(path), index)
     dataset = open_for(model, path, keys=keys)
-    samples = samples_of(model, dataset, _chosen(index, len(dataset)))
+    samples = [dataset[number] for number in _chosen(index, len(dataset))]
     if not samples:
         raise DataError(f"{path} has no samples at index {index!r}; it has {len(dataset)}")
     return samples

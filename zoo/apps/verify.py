@@ -25,8 +25,8 @@ import zoo
 from zoo import hub, registry
 from zoo._files import write_atomic
 from zoo.apps._module import load_module
-from zoo.errors import CapabilityError, UnknownModelError, ZooError
-from zoo.testing import CheckResult, Law, iterate_contract, symmetry_group, unsettled
+from zoo.errors import UnknownModelError, ZooError
+from zoo.testing import CheckResult, domain_of, group_of, iterate_contract, unsettled
 from zoo.testing import plan as contract_plan
 
 FILE = "certificate.json"
@@ -46,7 +46,8 @@ class Certificate:
         results: one entry for each check and precision.
         environment: versions and machine.
         config: constructor arguments, where they are known.
-        seed: of the random structures.
+        seed: of the random inputs.
+        domain: of the model's samples.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Certificate:
     environment: Mapping[str, str]
     config: Mapping[str, Any]
     seed: int
+    domain: str = "atoms"
 
     @property
     def passed(self) -> bool:
@@ -75,6 +77,7 @@ class Certificate:
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
             "kind": self.kind,
+            "domain": self.domain,
             "group": self.group,
             "passed": self.passed,
             "counts": self.counts,
@@ -115,21 +118,26 @@ def verify(
     *,
     output: str | Path | None = None,
     checks: Sequence[str] | None = None,
+    domain: str | None = None,
     group: str | None = None,
-    laws: Mapping[str, Law] | None = None,
+    laws: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Certificate:
-    """Measures the contract of a model on atoms.
+    """Measures the contract of a model of any domain.
 
     Args:
         subject: the name or folder of trained weights; an architecture or preset; "package.module:
-            Name", the user's own; or a module, called on a `Batch` as `zoo.to_batch` makes it and
-            returning a dict of outputs (see `zoo.testing.check_contract`).
+            Name", the user's own; or a module, called on a batch of its domain (`zoo.to_batch`
+            makes that of atoms) and returning a dict of outputs (see
+            `zoo.testing.check_contract`).
         output: where to write the certificate: a .json file, or a folder that will hold
             certificate.json.
-        checks: names of checks to run (`zoo.testing.CHECKS`, "golden"); all if None.
-        group: "O(3)" or "SO(3)"; None takes what the model says of itself, or O(3).
+        checks: names of checks to run (`zoo.testing.CHECKS`, outside atoms `SAMPLE_CHECKS`, and
+            "golden"); all if None.
+        domain: of a module that does not say which its samples are; atoms if None.
+        group: the symmetry group, as `check_contract` takes it; None takes what the model says of
+            itself.
         laws: how outputs of unfamiliar names transform.
         seed: of the random structures, and of fresh weights.
         progress: told of each result as it comes.
@@ -140,12 +148,11 @@ def verify(
     Raises:
         UnknownModelError: for a name that is neither weights nor an architecture.
         ConfigError: for an unknown check, or a module that can't be imported or built.
-        CapabilityError: for an architecture on anything but atoms.
         OutputError: if the certificate can't be written.
     """
     target = _resolve(subject, seed)
     contract = None if checks is None else [name for name in checks if name != "golden"]
-    steps = contract_plan(contract)
+    steps = contract_plan(contract, domain=domain_of(target.model, domain))
     golden = target.kind == "checkpoint" and (checks is None or "golden" in checks)
     total = len(steps) + 2 * golden
     results: list[CheckResult] = []
@@ -155,7 +162,8 @@ def verify(
         if progress is not None:
             progress(result, len(results), total)
 
-    options: dict[str, Any] = {"group": group, "laws": laws, "names": contract, "seed": seed}
+    options: dict[str, Any] = {"domain": domain, "group": group, "laws": laws}
+    options |= {"names": contract, "seed": seed}
     for result in iterate_contract(target.model, tolerances=target.tolerances, **options):
         note(result)
     if golden:
@@ -164,7 +172,8 @@ def verify(
     certificate = Certificate(
         name=target.name,
         kind=target.kind,
-        group=symmetry_group(target.model) if group is None else group,
+        domain=domain_of(target.model, domain),
+        group=group_of(target.model, domain) if group is None else group,
         results=tuple(results),
         environment=_environment(target.model),
         config=dict(getattr(target.model, "hparams", {})),
@@ -219,10 +228,6 @@ def _resolve(subject: str | Path | nn.Module, seed: int) -> _Target:
             raise UnknownModelError(f"{unknown}. As trained weights: {problem}") from problem
         folder = hub.find(subject).parent
         return replace(_own(model, str(model.checkpoint_name)), kind="checkpoint", folder=folder)
-    if spec.domain != "atoms":
-        raise CapabilityError(
-            f"{spec.name} works on the domain {spec.domain!r}; the contract is that of atoms"
-        )
     config = {**spec.test_config} if not preset else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -20,6 +20,9 @@ def command(
         list[str],
         typer.Option("--set", metavar="NAME=VALUE", help="Constructor arguments with --module."),
     ] = [],  # noqa: B006  # typer reads it and hands out copies
+    domain: Annotated[
+        str | None, typer.Option(help="With --module: what a sample is, if it does not say.")
+    ] = None,
     checks: Annotated[
         list[str], typer.Option("--check", help="Only this check; may be repeated.")
     ] = [],  # noqa: B006
@@ -36,6 +39,8 @@ def command(
     values = _common.settings(arguments, "'--set'")
     if values and module is None:
         raise typer.BadParameter("goes with --module only", param_hint="'--set'")
+    if domain is not None and module is None:
+        raise typer.BadParameter("goes with --module only", param_hint="'--domain'")
     if output is not None:
         _common.check_output(output, folder=output.suffix != ".json")
     from zoo.apps._module import load_module
@@ -48,6 +53,7 @@ def command(
             subject,
             output=output,
             checks=checks or None,
+            domain=domain,
             seed=seed,
             progress=lambda result, done, total: report(done, total),
         )

@@ -88,7 +88,8 @@ class HonestPoints(_Small):
         counts = batch.ptr.diff().to(batch.pos.dtype)
         mean = scatter_sum(batch.pos, batch.batch, size) / counts[:, None]
         pos: Tensor = batch.pos
-        return pos - mean[batch.batch]
+        centred: Tensor = pos - mean[batch.batch]
+        return centred
 
     def lengths(self, x: Tensor) -> Tensor:
         """Squared distances."""

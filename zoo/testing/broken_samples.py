@@ -99,7 +99,8 @@ class Handed(HonestPoints):
         weights = torch.tanh(self.lengths(x))[:, None] * x
         sums = torch.zeros_like(first).index_add(0, batch.batch, weights)
         triple: Tensor = torch.linalg.cross(first, second).mul(sums).sum(-1, keepdim=True)
-        return 0.01 * triple + 0.0 * third.sum(-1, keepdim=True)
+        extra: Tensor = 0.01 * triple + 0.0 * third.sum(-1, keepdim=True)
+        return extra
 
 
 class AbsolutePositions(HonestPoints):

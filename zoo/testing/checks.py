@@ -9,8 +9,8 @@ from zoo.errors import CapabilityError, ConfigError, nearest
 from zoo.testing import _actions, _derivatives, _hygiene, _limits, _sample_checks, _symmetry
 from zoo.testing._base import BaseSubject
 from zoo.testing._result import CAPS, CheckResult, Skip, tolerance
-from zoo.testing._sample_subject import SampleSubject
-from zoo.testing._subject import Subject
+from zoo.testing._sample_subject import SampleSubject, sample_group
+from zoo.testing._subject import Subject, symmetry_group
 
 Tolerances = Mapping[str, Mapping[str, float]]
 
@@ -155,6 +155,11 @@ def subject_of(
 def domain_of(model: nn.Module, domain: str | None = None) -> str:
     """The domain of a model: as given, as it says itself, or atoms."""
     return str(getattr(model, "domain", "atoms")) if domain is None else domain
+
+
+def group_of(model: nn.Module, domain: str | None = None) -> str:
+    """The symmetry group that a model is held to where nothing else is said."""
+    return symmetry_group(model) if domain_of(model, domain) == "atoms" else sample_group(model)
 
 
 def iterate_contract(
