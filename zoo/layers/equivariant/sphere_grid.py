@@ -184,4 +184,5 @@ def _polar(matrix: Tensor, azimuth: Tensor, orders: Tensor) -> Tensor:
     values = matrix.unflatten(0, (-1, len(azimuth)))
     along = torch.einsum("bac,as->sbc", values, azimuth)
     own = orders.unique()[:, None] == orders  # (orders, coefficients)
-    return (along * own[:, None]).flatten(0, 1)
+    kept: Tensor = (along * own[:, None]).flatten(0, 1)
+    return kept
