@@ -45,6 +45,21 @@ def data(
     _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
 
 
+@app.command("manifolds")
+def manifolds(
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 20,
+    as_json: _common.Json = False,
+) -> None:
+    """SPD networks and geometry, and the Poincaré ball, against spd-learn, geoopt and hypll."""
+    from zoo.apps._bench_manifolds import measure
+
+    with _common.progress("measuring", quiet=as_json) as bar:
+        *rows, machine = measure(repeats=repeats, progress=bar)
+    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target", "note"))
+    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
+    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+
+
 @app.command("tensor-products")
 def tensor_products(
     lmax: Annotated[int, typer.Option(min=1, max=12, help="Degrees 1 to this are measured.")] = 10,

@@ -17,7 +17,7 @@ REPAIR = (
 
 def symmetrise(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """(X + X^T) / 2."""
-    return 0.5 * (x + x.mT)
+    return (x + x.mT).mul_(0.5)
 
 
 def check(

@@ -136,8 +136,8 @@ def spread(
 ) -> Tensor:
     """U (k(l_i, l_j) (U^T V U)_ij) U^T, symmetric."""
     inside = vectors.mT @ v @ vectors
-    weights = kernel(values[..., :, None], values[..., None, :])
-    return symmetrise(vectors @ (weights * inside) @ vectors.mT)
+    inside = inside * kernel(values[..., :, None], values[..., None, :])
+    return symmetrise(vectors @ inside @ vectors.mT)
 
 
 class _Apply(Function):

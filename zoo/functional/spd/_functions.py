@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 NEAR = 0.25  # relative spread of three arguments below which the series replaces the quotient
+TINY = 1e-30  # instead of a gap of zero: log1p(x) / x and expm1(x) / x are one to the last digit
 TERMS = 18  # of that series: (NEAR / 2)^18 is below the last digit of float64
 
 
@@ -59,8 +60,8 @@ class Log:
     def first(self, a: Tensor, b: Tensor) -> Tensor:
         """log1p((a - b) / b) / (a - b), b the smaller one."""
         low = torch.minimum(a, b)
-        x = ((a - b).abs()).div_(low)
-        return _log1pc(x).div_(low)
+        x = _gap(a, b).div_(low).clamp_(min=TINY)
+        return x.log1p().div_(x).div_(low)
 
     def second(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         """Homogeneous of degree -2."""
@@ -80,7 +81,8 @@ class Exp:
 
     def first(self, a: Tensor, b: Tensor) -> Tensor:
         """e^a (1 - e^-|d|) / |d|, a the larger one, d = a - b: nothing overflows before e^a."""
-        return _decay((a - b).abs()).mul_(torch.maximum(a, b).exp())
+        x = _gap(a, b).clamp_(min=TINY).neg_()
+        return x.expm1().div_(x).mul_(torch.maximum(a.exp(), b.exp()))
 
     def second(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         """e^m times that of the arguments less their midpoint m."""
@@ -166,11 +168,10 @@ class Power:
     def first(self, a: Tensor, b: Tensor) -> Tensor:
         """b^(p-1) expm1(p log1p(x)) / x with x = (a - b) / b, b the smaller one."""
         p = self.exponent
-        low = torch.minimum(a, b)
-        x = (a - b).abs() / low
-        same = x == 0
-        quotient = torch.expm1(p * torch.log1p(x)) / x.masked_fill(same, 1.0)
-        return low.pow(p - 1.0) * quotient.masked_fill(same, p)
+        x = _gap(a, b).div_(torch.minimum(a, b)).clamp_(min=TINY)
+        pick = torch.maximum if p < 1.0 else torch.minimum  # x^(p-1) falls, or grows
+        scale = pick(a.pow(p - 1.0), b.pow(p - 1.0))
+        return x.log1p().mul_(p).expm1_().div_(x).mul_(scale)
 
     def second(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         """Homogeneous of degree p - 2."""
@@ -238,16 +239,9 @@ class Chain:
         return bend + g.second(fa, fb, fc) * f.first(a, b) * f.first(a, c)
 
 
-def _log1pc(x: Tensor) -> Tensor:
-    """log1p(x) / x."""
-    same = x == 0
-    return torch.log1p(x).div_(x.masked_fill(same, 1.0)).masked_fill_(same, 1.0)
-
-
-def _decay(x: Tensor) -> Tensor:
-    """(1 - e^-x) / x for x >= 0."""
-    same = x == 0
-    return torch.expm1(-x).div_((-x).masked_fill_(same, 1.0)).masked_fill_(same, 1.0)
+def _gap(a: Tensor, b: Tensor) -> Tensor:
+    """|a - b|, for the caller to write into."""
+    return (a - b).abs_()
 
 
 def _ordered(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
