@@ -136,7 +136,8 @@ class EuclideanProducts(HonestLorentz):
     """Forgets the sign of time."""
 
     def products(self, x: Tensor) -> Tensor:
-        return torch.einsum("bsf,btf->bst", x, x)
+        products: Tensor = torch.einsum("bsf,btf->bst", x, x)
+        return products
 
 
 class NaiveSpectrum(HonestMatrix):
@@ -145,7 +146,8 @@ class NaiveSpectrum(HonestMatrix):
     def invariants(self, x: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(x)
         logarithm = (vectors * values.log()[..., None, :]) @ vectors.mT
-        return super().invariants(x) + logarithm.square().sum((-2, -1))[:, None]
+        squares: Tensor = logarithm.square().sum((-2, -1))
+        return super().invariants(x) + squares[:, None]
 
 
 class PlainNorm(HonestPoints):
