@@ -27,6 +27,11 @@ class TestHNNPPFlat(SampleContract):
     config = {"in_channels": 5, "out_channels": 2, "geometry": "euclidean", "activation": "relu"}
 
 
+class TestHNNPPOnImages(SampleContract):
+    architecture = "hnnpp"
+    config = {"in_channels": 24, "out_channels": 2, "domain": "image"}
+
+
 class TestHGCN(SampleContract):
     architecture = "hgcn"
     config = {"in_channels": 4, "out_channels": 3, "hidden_channels": 5}

@@ -15,7 +15,7 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.layers.hyperbolic.hnn import Activation, mobius_apply
 from zoo.layers.hyperbolic.poincare_linear import PoincareLinear, PoincareLogits
 from zoo.layers.hyperbolic.poincare_space import (
@@ -60,6 +60,7 @@ class HNNPP(SampleModel):
         activation: after each of them, on tangent vectors at the origin; the layers are not linear
             as they are, so none is needed.
         inputs: "features" are tangent vectors at the origin; "points" lie in the ball already.
+        domain: "vector", or "image" for images whose values, all in a row, are the features.
         project: moves points outside of the ball into it, instead of refusing them.
         geometry: "poincare", or "euclidean" for the flat counterpart with the same parameters.
         c: the curvature of the ball is -c at first.
@@ -67,8 +68,9 @@ class HNNPP(SampleModel):
     """
 
     domain = "vector"
+    accepts = ("image",)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         *,
         in_channels: int,
@@ -77,12 +79,15 @@ class HNNPP(SampleModel):
         num_layers: int = 2,
         activation: Activation = "identity",
         inputs: Literal["features", "points"] = "features",
+        domain: Literal["vector", "image"] = "vector",
         project: bool = False,
         geometry: Geometry = "poincare",
         c: float = 1.0,
         trainable_curvature: bool = False,
     ) -> None:
-        super().__init__(sample_shape=(in_channels,))
+        shape = (in_channels,) if domain == "vector" else (None, None, None)
+        super().__init__(domain=domain, sample_shape=shape)
+        self.in_channels = in_channels
         if num_layers < 0 or min(in_channels, hidden_channels) < 1:
             raise ConfigError(
                 f"in_channels={in_channels}, hidden_channels={hidden_channels}, "
@@ -109,16 +114,24 @@ class HNNPP(SampleModel):
         """The parts in order from input to output, the head last."""
         return [*self.layers, self.head]
 
+    def check(self, batch: SampleBatch) -> None:
+        """Refuses images of another size."""
+        found = cast(dict[str, Tensor], batch)["x"][0].numel()
+        if found != self.in_channels:
+            raise UnsupportedInputError(
+                f"HNNPP takes samples of {self.in_channels} values (in_channels), not {found}"
+            )
+
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """Logits of a batch of vectors.
 
         Args:
-            batch: `x` (samples, in_channels).
+            batch: `x` (samples, in_channels), or (samples, channels, rows, columns).
 
         Raises:
             ManifoldError: points outside of the ball, unless `project`.
         """
-        x = cast(dict[str, Tensor], batch)["x"]
+        x = cast(dict[str, Tensor], batch)["x"].flatten(1)
         if self.inputs == "points":
             x = self.space.check(x, where="HNNPP", project=self.project)
         else:
