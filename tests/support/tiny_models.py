@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+import geoopt
 import torch
 from torch import Tensor, nn
 
@@ -55,9 +56,20 @@ class TinyVector(_Plain):
         hidden_channels: int = 8,
         output: Literal["logits", "prediction"] = "logits",
         extra: Literal["none", "norm", "dropout"] = "none",
+        sphere: bool = False,
     ) -> None:
         base = {"sample_shape": (in_channels,), "outputs": (output,)}
         super().__init__(in_channels, hidden_channels, out_channels, extra=extra, **base)
+        if sphere:
+            start = torch.nn.functional.normalize(torch.randn(2, hidden_channels), dim=-1)
+            self.pole = geoopt.ManifoldParameter(start, manifold=geoopt.Sphere())
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        out = super().forward(batch)
+        if not hasattr(self, "pole"):
+            return out
+        shift = (self.first(batch["x"]) @ self.pole.T).sum(-1, keepdim=True)
+        return {name: value + shift * self.head.bias for name, value in out.items()}
 
 
 @zoo.register("tinymatrix")

@@ -7,6 +7,7 @@ the data set, 1 without one), and `head` (g,), which of the model's energy heads
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Batch, Data
 
 from zoo.datasets import AtomsDataset, collate
+from zoo.datasets._base import Dataset as Dataset_
 from zoo.datasets.atoms import assemble
 from zoo.errors import DataError, RecipeError, nearest
 from zoo.functional import neighbor_pairs
@@ -51,7 +53,7 @@ class Samples(Dataset[Batch]):
     ) -> None:
         self.dataset, self.dtype, self.cutoff = dataset, dtype, cutoff
         self._fields = (*_INPUTS, *labels)
-        self._weights = _weights(dataset)
+        self._weights = column_weights(dataset)
         self._heads = _heads(dataset, heads)
         self._left = keep
         self._kept: dict[int, tuple[Data, Pairs | None]] = {}
@@ -121,7 +123,7 @@ class Samples(Dataset[Batch]):
         return neighbor_pairs(pos, self.cutoff, None, cell, sample.pbc)
 
 
-def _weights(dataset: AtomsDataset) -> Tensor | None:
+def column_weights(dataset: Dataset_[Any]) -> Tensor | None:
     """The column `weight`, if there is one.
 
     Raises:

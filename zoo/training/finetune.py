@@ -20,7 +20,7 @@ import yaml
 from zoo import hub
 from zoo.datasets import AtomsDataset
 from zoo.datasets._base import Dataset
-from zoo.errors import ConfigError, nearest
+from zoo.errors import ConfigError, DataError, nearest
 from zoo.models._sample import SampleModel
 from zoo.training import clash, prepare
 from zoo.training.evidence import check_units
@@ -112,6 +112,7 @@ def finetune(
         )
     if options.get("task") is not None:
         raise ConfigError("task is for models on anything but atoms; leave it out")
+    data, old_data = _frames(data), None if old_data is None else _frames(old_data)
     task = open_task(data, options)
     admit_elements(model, task.data, new_elements)
     clash.check_inputs(
@@ -133,6 +134,13 @@ def finetune(
     settings = _settings(run, method, patterns, references)
     prepare.open_run(folder, SETTINGS, settings, resume=resume, overwrite=overwrite)
     return _carry_out(run, chosen, patterns, folder, references, resume, progress)
+
+
+def _frames(data: str | Path | Dataset[Any]) -> str | Path | AtomsDataset:
+    """Refuses what is no structures of atoms."""
+    if isinstance(data, Dataset) and not isinstance(data, AtomsDataset):
+        raise DataError(f"{data.source} holds samples of the domain {data.domain!r}, not atoms")
+    return data
 
 
 def _carry_out(

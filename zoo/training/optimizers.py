@@ -6,6 +6,8 @@ SGD do. Every `STABILIZE` steps the points are projected onto their manifolds ag
 
 Deviation: geoopt 0.5.1 starts the momentum of `RiemannianSGD` with the first Euclidean gradient,
 which is no tangent vector. Here it starts at zero, so the first buffer is the Riemannian gradient.
+Its `RiemannianAdam` counts steps in float32 after a state was loaded, which changes the corrections
+of the bias by rounding; here the count is a whole number again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,17 @@ from zoo.training.groups import parameter_groups
 
 STABILIZE = 10
 Groups = Sequence[Mapping[str, Any]]
+
+
+class ResumableAdam(RiemannianAdam):  # type: ignore[misc]  # geoopt has no types
+    """geoopt's, which goes on after a resume as if there had been none."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes a state, its counts of steps as whole numbers."""
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            if "step" in state:
+                state["step"] = int(state["step"])
 
 
 def make_optimizer(
@@ -70,7 +83,7 @@ def _sgd(groups: Any, options: OptimizerSection, device: torch.device) -> torch.
 def _riemannian_adam(
     groups: Any, options: OptimizerSection, device: torch.device
 ) -> torch.optim.Optimizer:
-    made: torch.optim.Optimizer = RiemannianAdam(
+    made: torch.optim.Optimizer = ResumableAdam(
         groups,
         lr=options.lr,
         betas=(options.betas[0], options.betas[1]),

@@ -16,6 +16,7 @@ from ase.data import chemical_symbols
 from zoo import __version__
 from zoo._files import write_atomic
 from zoo.datasets import AtomsDataset
+from zoo.datasets._base import Dataset
 from zoo.training.metrics import UNITS, Evaluation
 
 REPORT = "report.json"
@@ -96,7 +97,7 @@ def data_entry(dataset: AtomsDataset, frames: int) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def dataset_name(dataset: AtomsDataset) -> str:
+def dataset_name(dataset: Dataset[Any]) -> str:
     """The name of a shipped set, or the file's name without its ending."""
     return Path(dataset.source).name.partition(".")[0] or "data"
 

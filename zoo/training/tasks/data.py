@@ -19,7 +19,7 @@ from zoo.errors import DataError
 from zoo.models._inputs import SampleBatch, batch_of, graph_like, items
 from zoo.training._loading import BatchesModule
 from zoo.training.batches import EpochBatches, Indices
-from zoo.training.data import _weights as column_weights
+from zoo.training.data import column_weights
 from zoo.training.recipe import TrainerSection
 from zoo.training.replay import ReplayBatches
 from zoo.training.tasks.kinds import Task
@@ -218,8 +218,8 @@ def make_batches(
     """Training and validation batches; `fraction` of each training batch is replayed."""
     if fraction:
         fresh, old = (len(part) for part in train.parts)
-        shared = {"seed": options.seed, "passes": options.val_every}
-        mixed = ReplayBatches(fresh, options.batch_size, fraction, old, **shared)
+        size, seed, passes = options.batch_size, options.seed, options.val_every
+        mixed = ReplayBatches(fresh, size, fraction, old, seed=seed, passes=passes)
         return BatchesModule(train, val, options, batches=mixed, val_size=len(val))
     kind = Passes if train.redraws else EpochBatches
     batches = kind(

@@ -101,7 +101,8 @@ def task_section(model: Any, given: TaskSection | Mapping[str, Any] | None) -> T
                 "known; say task={'kind': ...}"
             )
         given = {"kind": kind}
-    return TaskSection.model_validate(dict(given if given is not None else stored))
+    values: Any = given if given is not None else stored
+    return TaskSection.model_validate(dict(values))
 
 
 def assess_part(

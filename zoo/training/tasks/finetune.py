@@ -15,6 +15,7 @@ import yaml
 from geoopt import ManifoldParameter
 
 from zoo import datasets, hub
+from zoo.datasets._base import Dataset
 from zoo.datasets.domains import DomainDataset
 from zoo.errors import CapabilityError, ConfigError, DataError
 from zoo.training import prepare
@@ -71,7 +72,7 @@ class Wish:
 
 def finetune_samples(
     model: Any,
-    data: str | Path | DomainDataset,
+    data: str | Path | Dataset[Any],
     wish: Wish,
     folder: Path,
     *,
@@ -169,8 +170,8 @@ def _open(data: Any, domain: str, kind: str, options: Options) -> DomainDataset:
         wanted = domain if plain else None
         usual = _EDGES if kind == "link_prediction" else DEFAULT_SPLITS
         found = datasets.open(data, keys=keys, splits=splits, domain=wanted)
-        divided = found.splits or getattr(found, "row_splits", {})
-        if not (divided or getattr(found, "edge_splits", ())):
+        divided = found.splits or getattr(found, "row_splits", None)
+        if not (divided or getattr(found, "edge_splits", None)):
             found = datasets.open(data, keys=keys, splits=usual, domain=wanted)
     if not isinstance(found, DomainDataset) or found.domain != domain:
         raise DataError(

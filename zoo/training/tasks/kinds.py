@@ -148,7 +148,7 @@ def resolve_task(section: TaskSection, domain: str, where: Where) -> Task:
     kind = KINDS[section.kind]
     if section.level is not None:
         _allowed(section.level, row.levels, "task.level", f"the domain {domain!r}", where)
-    loss = section.loss.kind or next(iter(kind.losses), "objective")
+    loss: str = section.loss.kind or (kind.losses or ("objective",))[0]
     what = f"the kind {section.kind!r}"
     if section.loss.kind is not None:
         _allowed(loss, kind.losses, "task.loss.kind", what, where)

@@ -74,7 +74,7 @@ def open_old(job: Job, source: Any, method: Method, *, kept: bool) -> OldData:
     found = source if isinstance(source, DomainDataset) else datasets.open(source)
     if not isinstance(found, DomainDataset) or found.domain != job.model.domain:
         raise DataError(f"{found.source}: old_data must be of the domain {job.model.domain!r}")
-    if found.row_splits or getattr(found, "edge_splits", ()):
+    if found.row_splits or found.edge_splits:
         if replays:
             raise DataError(f"{found.source} is one graph, which can't be replayed in batches")
         return OldData(None, None, f"not measured: {found.source} is one graph")

@@ -79,7 +79,7 @@ def make_parts(dataset: DomainDataset, task: Task, where: Where) -> dict[str, Pa
         RecipeError: the column of the domains is not there.
     """
     numbers, _ = domain_numbers(dataset, task.section.domain, where)
-    if getattr(dataset, "edge_splits", ()):
+    if dataset.edge_splits:
         found = {name: Part(dataset.split(name), name) for name in dataset.edge_splits}
     elif dataset.row_splits:
         found = {n: Part(dataset, n, f"{n}_mask", numbers) for n in dataset.row_splits}

@@ -96,8 +96,9 @@ class SampleTask(TrainingTask):
         if self._inputs is not None:
             self._before = {n: b.detach().clone() for n, b in self.model.named_buffers()}
             inputs = self.transfer_batch_to_device(self._inputs, self.device, 0)
+            adapt: Any = self.model.adapt
             with torch.no_grad():
-                self.model.adapt(inputs)
+                adapt(inputs)
 
     def on_validation_end(self) -> None:
         """Training goes on with the weights and statistics it had."""
