@@ -11,8 +11,8 @@ from scipy.io import savemat
 WNIDS = ("n01", "n02")
 
 
-def generator() -> np.random.Generator:
-    return np.random.default_rng(11)
+def generator(seed: int = 11) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
 def spd(count: int, size: int = 3) -> np.ndarray:
@@ -94,8 +94,8 @@ def mats(folder: Path) -> Path:
     return folder / "afew"
 
 
-def pixels(count: int) -> np.ndarray:
-    return generator().integers(0, 256, size=(count, 3072), dtype=np.uint8)
+def pixels(count: int, seed: int) -> np.ndarray:
+    return generator(seed).integers(0, 256, size=(count, 3072), dtype=np.uint8)
 
 
 def cifar10(folder: Path) -> Path:
@@ -103,7 +103,7 @@ def cifar10(folder: Path) -> Path:
     place = folder / "cifar-10-batches-bin"
     place.mkdir(parents=True)
     for k, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
-        records = np.concatenate([np.array([[k], [9 - k]], np.uint8), pixels(2)], axis=1)
+        records = np.concatenate([np.array([[k], [9 - k]], np.uint8), pixels(2, k)], axis=1)
         (place / f"{name}.bin").write_bytes(records.tobytes())
     (place / "batches.meta.txt").write_text("\n".join(f"class{k}" for k in range(10)) + "\n\n")
     return place
@@ -115,7 +115,7 @@ def cifar100(folder: Path) -> Path:
     place.mkdir(parents=True)
     for name, marks in (("train", [[0, 5], [1, 6], [1, 7]]), ("test", [[0, 99]])):
         head = np.array(marks, np.uint8)
-        records = np.concatenate([head, pixels(len(head))], axis=1)
+        records = np.concatenate([head, pixels(len(head), len(head))], axis=1)
         (place / f"{name}.bin").write_bytes(records.tobytes())
     (place / "fine_label_names.txt").write_text("\n".join(f"f{k}" for k in range(100)) + "\n")
     (place / "coarse_label_names.txt").write_text("\n".join(f"c{k}" for k in range(20)) + "\n")
@@ -127,7 +127,7 @@ def pickled_cifar10(folder: Path) -> Path:
     place = folder / "cifar-10-batches-py"
     place.mkdir(parents=True)
     for k, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
-        batch = {b"data": pixels(2), b"labels": [k, 9 - k], b"filenames": [b"a.png", b"b.png"]}
+        batch = {b"data": pixels(2, k), b"labels": [k, 9 - k], b"filenames": [b"a.png", b"b.png"]}
         (place / name).write_bytes(pickle.dumps(batch, protocol=2))
     meta = {b"label_names": [f"class{k}".encode() for k in range(10)], b"num_vis": 3072}
     (place / "batches.meta").write_bytes(pickle.dumps(meta, protocol=2))
@@ -139,7 +139,7 @@ def pickled_cifar100(folder: Path) -> Path:
     place = folder / "cifar-100-python"
     place.mkdir(parents=True)
     for name, fine, coarse in (("train", [5, 6, 7], [0, 1, 1]), ("test", [99], [0])):
-        batch = {"data": pixels(len(fine)), "fine_labels": fine, "coarse_labels": coarse}
+        batch = {"data": pixels(len(fine), len(fine)), "fine_labels": fine, "coarse_labels": coarse}
         (place / name).write_bytes(pickle.dumps(batch))
     meta = {
         "fine_label_names": [f"f{k}" for k in range(100)],

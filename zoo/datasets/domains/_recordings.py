@@ -5,7 +5,8 @@ as classes, and what its metadata says of each trial as columns.
 
 `zoo.datasets.open("moabb:BNCI2014_001?paradigm=MotorImagery&subjects=1,2&fmin=8&fmax=32")` asks
 MOABB for the trials of its data set; `paradigm` (LeftRightImagery unless said) and whatever else
-stands after the question mark, but `subjects`, are MOABB's class and its settings. Columns are
+stands after the question mark are MOABB's class and its settings, but `subjects`, and
+`dataset.<name>`, a setting of the data set's class (values are read as YAML). Columns are
 subject, session and run; `domain` counts the pairs of subject and session. MOABB downloads what it
 hasn't, so with ZOO_OFFLINE=1 only its `FakeDataset` is read.
 """
@@ -27,6 +28,7 @@ from zoo.errors import ConfigError, DataError, ZooError, nearest
 MOABB = "moabb:"
 _EXTRA = "signals"
 _FAKE = "FakeDataset"
+_OWN = "dataset."  # what the settings of a data set's class begin with
 
 
 def read_fif(path: Path, keys: Keys | None) -> Raw:
@@ -78,13 +80,15 @@ def read_moabb(text: str) -> Raw:
     paradigms = _extras.require("moabb.paradigms", extra=_EXTRA, package="moabb")
     dataset = _class(sets, name, "data set")
     paradigm = _class(paradigms, str(settings.pop("paradigm", "LeftRightImagery")), "paradigm")
+    own = {k: settings.pop(k) for k in list(settings) if k.startswith(_OWN)}
     subjects = settings.pop("subjects", None)
     if subjects is not None:
         subjects = [int(s) for s in str(subjects).split(",") if s.strip().isdigit()]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trials = paradigm(**settings).get_data(dataset=dataset(), subjects=subjects)
+            source = dataset(**{name.removeprefix(_OWN): value for name, value in own.items()})
+            trials = paradigm(**settings).get_data(dataset=source, subjects=subjects)
         series, labels, about = trials
     except TypeError as error:
         raise ConfigError(f"{text}: MOABB refuses these settings: {error}") from error
