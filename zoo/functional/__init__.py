@@ -17,6 +17,7 @@ from zoo.functional.irreps import (
     order_sizes,
     to_e3nn,
 )
+from zoo.functional.manifolds import MANIFOLDS, Manifold, manifold
 from zoo.functional.matrix_tensor import matrix_blocks
 from zoo.functional.neighbors import edge_vectors, neighbor_list, neighbor_pairs
 from zoo.functional.pairs import pair_message
@@ -50,7 +51,9 @@ from zoo.functional.wigner import (
 )
 
 __all__ = [
+    "MANIFOLDS",
     "EdgeRotation",
+    "Manifold",
     "aliasing",
     "bessel_basis",
     "channel_irreps",
@@ -74,6 +77,7 @@ __all__ = [
     "gaussian_basis",
     "gaussian_parameters",
     "lebedev",
+    "manifold",
     "matrix_blocks",
     "matrix_product",
     "neighbor_list",
