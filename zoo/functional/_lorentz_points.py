@@ -92,7 +92,8 @@ def frame(
         c: absolute curvature.
     """
     scale = curvature_root(c)
-    return v[..., 1:] - v[..., :1] * (scale * x[..., 1:] / (1.0 + scale * x[..., :1]))
+    moved: Tensor = v[..., 1:] - v[..., :1] * (scale * x[..., 1:] / (1.0 + scale * x[..., :1]))
+    return moved
 
 
 def unframe(
@@ -122,18 +123,26 @@ def complete(x: Float[Tensor, "*x point"], space: Float[Tensor, "*v space"]) -> 
     return torch.cat([time, space.expand(*time.shape[:-1], space.shape[-1])], dim=-1)
 
 
-def normalize(a: Float[Tensor, "*batch point"], *, c: Curvature = 1.0) -> Tensor:
+def normalize(
+    a: Float[Tensor, "*batch point"],
+    *,
+    total: float | Tensor | None = None,
+    c: Curvature = 1.0,
+) -> Tensor:
     """A future-directed timelike vector scaled onto the hyperboloid: a / sqrt(c |<a, a>_L|).
 
     A vector that isn't timelike, such as the empty sum, becomes the origin.
 
     Args:
         a: vectors, usually weighted sums of points.
+        total: the sum of those weights, (*batch, 1) or a number. The length of such a sum is at
+            least total / sqrt(c), which replaces it where rounding has taken it below.
         c: absolute curvature.
     """
     square = -product(a, a, keepdim=True)
-    tiny = torch.finfo(a.dtype).tiny
-    timelike = square > tiny
+    if total is not None:
+        square = torch.maximum(square, torch.as_tensor(total, dtype=a.dtype).square() / c)
+    timelike = square > torch.finfo(a.dtype).tiny
     space = a[..., 1:] * torch.rsqrt(c * torch.where(timelike, square, 1.0))
     return lift(torch.where(timelike, space, 0.0), c=c)
 
@@ -144,8 +153,9 @@ def check(
     where: str,
     c: Curvature = 1.0,
     tolerance: float | None = None,
-) -> None:
-    """Refuses points that are not on the hyperboloid.
+    project: bool = False,
+) -> Tensor:
+    """The points, once they are known to lie on the hyperboloid.
 
     Args:
         x: points, time first.
@@ -153,6 +163,7 @@ def check(
         c: absolute curvature.
         tolerance: of <x, x>_L c + 1, as a part of c x_0^2, the size of what cancels there;
             sqrt(eps) of the precision if not given.
+        project: recomputes time from space instead of refusing points.
 
     Raises:
         DeviceError: half precision.
@@ -161,6 +172,8 @@ def check(
     check_precision(where, x)
     if x.shape[-1] < 2:
         raise ManifoldError(f"{where}: a point has a time and at least one space coordinate")
+    if project and bool(x.isfinite().all()):
+        return lift(x[..., 1:], c=c)
     bound = math.sqrt(torch.finfo(x.dtype).eps) if tolerance is None else tolerance
     norms = product(x, x).detach().flatten()
     sizes = (1.0 + torch.as_tensor(c).detach() * x[..., 0].detach().square()).flatten()
@@ -174,6 +187,14 @@ def check(
             f"with a positive time coordinate (tolerance {bound:.2g}); pass project=True or "
             "lorentz.project(x, c=...) to recompute time from space knowingly"
         )
+    return x
+
+
+def spread(weights: Tensor, points: Tensor) -> Tensor:
+    """Weights (points,) or (points, *batch) as (points, 1, ...) or as they are."""
+    if weights.ndim == 1:
+        return weights.reshape(-1, *(1,) * (points.ndim - 2))
+    return weights
 
 
 def curvature_root(c: Curvature) -> Any:

@@ -40,6 +40,7 @@ from zoo.functional._lorentz_points import (
     product,
     project,
     project_tangent,
+    spread,
     unframe,
 )
 from zoo.functional.precision import check_precision
@@ -205,7 +206,8 @@ def half_square(
     from_x, from_y = 1.0 + scale * x[..., :1], 1.0 + scale * y[..., :1]
     difference = x[..., 1:] / from_x - y[..., 1:] / from_y
     size: Tensor = from_x[..., 0] * from_y[..., 0]
-    return 0.25 * c * difference.square().sum(-1) * size
+    u: Tensor = 0.25 * c * difference.square().sum(-1) * size
+    return u
 
 
 def square_dist(
@@ -278,15 +280,17 @@ def geodesic(
 
     Args:
         x, y: points.
-        t: time; a tensor needs a last axis of length one, or none at all.
+        t: time, a number or one for each point.
         c: absolute curvature.
     """
+    if isinstance(t, Tensor):
+        t = t[..., None]
     return exp(x, t * log(x, y, c=c), c=c)
 
 
 def centroid(
     points: Float[Tensor, "points *batch point"],
-    weights: Float[Tensor, "points *batch"] | None = None,
+    weights: Float[Tensor, "points *batch"] | Float[Tensor, " points"] | None = None,
     *,
     c: Curvature = 1.0,
 ) -> Float[Tensor, "*batch point"]:
@@ -300,13 +304,15 @@ def centroid(
         weights: not negative, not all zero; equal ones if not given.
         c: absolute curvature.
     """
-    total = points.mean(0) if weights is None else (weights[..., None] * points).sum(0)
-    return normalize(total, c=c)
+    if weights is None:
+        return normalize(points.mean(0), total=1.0, c=c)
+    weights = spread(weights, points)[..., None]
+    return normalize((weights * points).sum(0), total=weights.sum(0), c=c)
 
 
 def mean(
     points: Float[Tensor, "points *batch point"],
-    weights: Float[Tensor, "points *batch"] | None = None,
+    weights: Float[Tensor, "points *batch"] | Float[Tensor, " points"] | None = None,
     *,
     steps: int = 64,
     tol: float | None = None,
@@ -327,6 +333,7 @@ def mean(
     """
     if weights is None:
         weights = torch.ones_like(points[..., 0])
+    weights = spread(weights, points)
     share = (weights / weights.sum(0))[..., None]
     stop = 4.0 * torch.finfo(points.dtype).eps if tol is None else tol
     m = centroid(points, weights, c=c)
@@ -349,7 +356,8 @@ def to_poincare(x: Float[Tensor, "*batch point"], *, c: Curvature = 1.0) -> Tens
         x: points of the hyperboloid, of any shape.
         c: absolute curvature; the ball has radius 1 / sqrt(c).
     """
-    return x[..., 1:] / (1.0 + curvature_root(c) * x[..., :1])
+    ball: Tensor = x[..., 1:] / (1.0 + curvature_root(c) * x[..., :1])
+    return ball
 
 
 def from_poincare(p: Float[Tensor, "*batch space"], *, c: Curvature = 1.0) -> Tensor:

@@ -7,6 +7,25 @@ from zoo.layers.hyperbolic.hnn import (
     MobiusRNN,
     mobius_apply,
 )
+from zoo.layers.hyperbolic.lorentz_attention import (
+    LorentzAggregation,
+    LorentzAttention,
+    LorentzMultiHeadAttention,
+    LorentzTransformerBlock,
+)
+from zoo.layers.hyperbolic.lorentz_image import (
+    LorentzConv2d,
+    LorentzConvTranspose2d,
+    LorentzFullyConnected,
+    LorentzGlobalPool,
+)
+from zoo.layers.hyperbolic.lorentz_linear import (
+    LorentzDistanceHead,
+    LorentzEmbedding,
+    LorentzLinear,
+    LorentzMLR,
+)
+from zoo.layers.hyperbolic.lorentz_norm import LorentzBatchNorm
 from zoo.layers.hyperbolic.poincare_attention import PoincareAttention, PoincareGLU
 from zoo.layers.hyperbolic.poincare_graph import (
     FermiDirac,
@@ -30,6 +49,19 @@ __all__ = [
     "HGCNAggregation",
     "HGCNLinear",
     "HyperplaneLogits",
+    "LorentzAggregation",
+    "LorentzAttention",
+    "LorentzBatchNorm",
+    "LorentzConv2d",
+    "LorentzConvTranspose2d",
+    "LorentzDistanceHead",
+    "LorentzEmbedding",
+    "LorentzFullyConnected",
+    "LorentzGlobalPool",
+    "LorentzLinear",
+    "LorentzMLR",
+    "LorentzMultiHeadAttention",
+    "LorentzTransformerBlock",
     "MobiusGRU",
     "MobiusLinear",
     "MobiusRNN",
