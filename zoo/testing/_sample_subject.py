@@ -224,7 +224,8 @@ def sample_group(model: nn.Module) -> str:
     if isinstance(declared, str):
         return declared
     spec = _spec_of(model)
-    return "none" if spec is None else str(spec.symmetry["group"])
+    group = "unknown" if spec is None else str(spec.symmetry["group"])
+    return "none" if group == "unknown" else group  # a class without a spec file may say nothing
 
 
 def _idle(model: nn.Module) -> Sequence[str]:
