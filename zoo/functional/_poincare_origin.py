@@ -38,7 +38,7 @@ def exp0(v: Float[Tensor, "*batch dim"], *, c: Curvature = 1.0) -> Float[Tensor,
     """The exponential map at the origin, tanh(sqrt(c)|v|) v / (sqrt(c)|v|)."""
     check_precision("poincare.exp0", v)
     root(c)
-    return _tanh_factor(c * square(v)) * v
+    return tanh_factor(c * square(v)) * v
 
 
 def log0(x: Float[Tensor, "*batch dim"], *, c: Curvature = 1.0) -> Float[Tensor, "*batch dim"]:
@@ -59,7 +59,7 @@ def mobius_scalar(
     """
     check_precision("poincare.mobius_scalar", x)
     factor = _artanh_factor(x, c) * (t[..., None] if isinstance(t, Tensor) else t)
-    return _tanh_factor(c * square(x) * factor.square()) * factor * x
+    return tanh_factor(c * square(x) * factor.square()) * factor * x
 
 
 def mobius_matvec(
@@ -69,10 +69,10 @@ def mobius_matvec(
     check_precision("poincare.mobius_matvec", x)
     image = x @ matrix.mT
     factor = _artanh_factor(x, c)
-    return _tanh_factor(c * square(image) * factor.square()) * factor * image
+    return tanh_factor(c * square(image) * factor.square()) * factor * image
 
 
-def _tanh_factor(s: Tensor) -> Tensor:
+def tanh_factor(s: Tensor) -> Tensor:
     """tanh(r) / r at s = r^2, such that r times it stays inside of the ball."""
     return torch.minimum(tanhc(s), largest(s.dtype) * torch.rsqrt(s.clamp(min=0.25)))
 

@@ -41,6 +41,7 @@ from zoo.functional._poincare_origin import (
     mobius_scalar,
     project,
     root,
+    tanh_factor,
 )
 from zoo.functional._poincare_planes import (
     beta_concat,
@@ -51,7 +52,7 @@ from zoo.functional._poincare_planes import (
     unidirectional_logits,
 )
 from zoo.functional.precision import check_precision
-from zoo.functional.squares import asinh, asinhc, safe_sqrt, tanhc
+from zoo.functional.squares import asinh, asinhc, safe_sqrt
 
 __all__ = [
     "Curvature",
@@ -224,8 +225,7 @@ def exp(
     check_precision("poincare.exp", x, v)
     root(c)
     half = 1 / gap(x, c)  # lambda / 2
-    step = half * tanhc(c * half.square() * square(v)) * v
-    return mobius_sum(x, project(step, c=c), c)
+    return mobius_sum(x, half * tanh_factor(c * half.square() * square(v)) * v, c)
 
 
 def log(

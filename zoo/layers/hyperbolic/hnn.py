@@ -187,7 +187,8 @@ def _run(cell: MobiusRNN | MobiusGRU, x: Tensor, lengths: Tensor | None) -> Tens
     """Steps through the sequences from the origin; those that have ended keep their state."""
     fed = cell.feed(x)
     h = x.new_zeros(len(x), cell.channels)
-    for t in range(x.shape[1]):
+    steps = x.shape[1] if lengths is None or not len(x) else min(x.shape[1], int(lengths.max()))
+    for t in range(steps):
         following = cell.step(h, [term[:, t] for term in fed])
         if lengths is None:
             h = following
