@@ -42,9 +42,10 @@ def sources(chooser: Chooser, size: int) -> dict[str, Field]:
     Raises:
         DataError: for an array that isn't one word or whole number per sample.
     """
-    array = chooser.find(SOURCES)
-    if array is None:
+    name = chooser.name(SOURCES)
+    if name is None:
         return {}
+    array = chooser.raw.arrays[name]  # not taken: it stays a column, which splits go by
     where = chooser.where(SOURCES)
     if array.shape != (size,) or array.dtype.kind not in "biuUS":
         raise shape_error(where, array.shape, f"({size},), a word or a whole number per sample")

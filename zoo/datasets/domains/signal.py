@@ -47,7 +47,7 @@ def _parts(array: np.ndarray) -> np.ndarray:
 def matches(arrays: dict[str, np.ndarray]) -> bool:
     """`X` of three axes, or an array of a telling name."""
     array = arrays.get("X")
-    series = array is not None and array.ndim == (2 if array.dtype.kind == "c" else 3)
+    series = array is not None and array.ndim in ((2, 3) if array.dtype.kind == "c" else (3,))
     return has(arrays, "signals", "signal", "eeg") or series
 
 
