@@ -69,7 +69,7 @@ def test_two_derivatives(name: str, spectrum: list[float]) -> None:
 @pytest.mark.parametrize("gap", [0.0, 1e-12, 1e-6, 1e-2, 0.2, 0.3, 1.0])
 @pytest.mark.parametrize("name", ["log", "exp", "power", "inv_sqrt", "sqrt", "clamp then log"])
 def test_divided_differences_keep_their_digits(name: str, gap: float) -> None:
-    """f[a, b, c] at any spread agrees with 60 digits of mpmath."""
+    """f[a, b, c] at any spread agrees with 100 digits of mpmath."""
     mpmath = pytest.importorskip("mpmath")
     from zoo.functional.spd import _functions as f
 
@@ -84,13 +84,18 @@ def test_divided_differences_keep_their_digits(name: str, gap: float) -> None:
     scalar, exact = cases[name]
     numbers = [1.3, 1.3 + 0.4 * gap, 1.3 + gap]
     a, b, c = (torch.tensor(s, dtype=torch.float64) for s in numbers)
-    with mpmath.workdps(60):
+    with mpmath.workdps(100):
         shift = mpmath.mpf(10) ** -18  # coinciding arguments: their limit, to 18 digits
         p, q, r = (mpmath.mpf(s) + k * shift for k, s in enumerate(numbers))
         first = (exact(p) - exact(r)) / (p - r)
         second = ((exact(p) - exact(q)) / (p - q) - (exact(q) - exact(r)) / (q - r)) / (p - r)
         assert float(abs(scalar.first(a, c).item() / first - 1)) < 4e-15
         assert float(abs(scalar.second(a, b, c).item() / second - 1)) < 4e-14
+        s = mpmath.mpf(1.3 + 0.7 * gap) + 3 * shift
+        d = torch.tensor(1.3 + 0.7 * gap, dtype=torch.float64)
+        last = ((exact(q) - exact(r)) / (q - r) - (exact(r) - exact(s)) / (r - s)) / (q - s)
+        third = (second - last) / (p - s)
+        assert float(abs(scalar.third(a, b, c, d).item() / third - 1)) < 1e-11
 
 
 def test_a_chain_takes_one_decomposition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,12 +194,34 @@ def test_projection_repairs() -> None:
     assert torch.equal(spd.project(torch.zeros(2, 2)), torch.eye(2) * 2.0**-11.5)
 
 
-def test_a_third_derivative_is_refused() -> None:
+@pytest.mark.parametrize("spectrum", SPECTRA.values(), ids=SPECTRA.keys())
+@pytest.mark.parametrize("name", ["log", "exp", "sqrt", "inverse", "clamp then log"])
+def test_the_third_derivative(name: str, spectrum: list[float]) -> None:
+    """Of the function by second derivatives of its differential."""
+    from zoo.functional.spd import _functions as f
+
+    scalar = {
+        "log": f.Log(),
+        "exp": f.Exp(),
+        "sqrt": f.Sqrt(),
+        "inverse": f.Inverse(),
+        "clamp then log": f.Chain(f.Clamp(0.9), f.Log()),
+    }[name]
+    v = spd.symmetrise(_matrix([1.0, -2.0, 0.3, 0.4], seed=1))
+    x = _matrix([max(s, 0.1) for s in spectrum]).requires_grad_()
+    assert gradgradcheck(
+        lambda y: spd.differential(scalar, y, v), x, rtol=1e-3, atol=1e-5, fast_mode=True
+    )
+
+
+def test_a_fourth_derivative_is_refused() -> None:
     x = _matrix(SPECTRA["spread"]).requires_grad_()
-    (first,) = torch.autograd.grad(spd.log(x).pow(3).sum(), x, create_graph=True)
-    (second,) = torch.autograd.grad(first.pow(2).sum(), x, create_graph=True)
-    with pytest.raises(CapabilityError, match="third"):
-        second.sum().backward()
+    out = spd.log(x).pow(3).sum()
+    for _ in range(3):
+        (out,) = torch.autograd.grad(out, x, create_graph=True)
+        out = out.pow(2).sum()
+    with pytest.raises(CapabilityError, match="three"):
+        out.backward()
 
 
 def test_float32_gradients_are_finite_where_conditions_are_bad() -> None:

@@ -1,14 +1,16 @@
-r"""Functions of symmetric matrices from one eigendecomposition, differentiable twice.
+r"""Functions of symmetric matrices from one eigendecomposition, differentiable three times.
 
 `Eigen` holds the eigendecomposition of a matrix and the scalar functions that are to be applied to
 it: `eigen(x).clamp(1e-4).log().matrix()` takes one `eigh` where the two layers of SPDNet take two.
 Derivatives never pass through the eigenvectors: they follow the formulas of `_functions`, which
 hold at repeated eigenvalues. The matrices are symmetrised, so gradients are those of
-f((X + X^T) / 2). A third derivative is refused.
+f((X + X^T) / 2). Three orders exist, so that logarithms and transports of flat metrics, which
+hold a first derivative themselves, have two.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Any, Protocol
 
 import torch
@@ -195,6 +197,8 @@ class _Second(Function):
         vectors: Tensor,
         function: "Bilinear",
     ) -> Tensor:
+        ctx.save_for_backward(x, g, v, values, vectors)
+        ctx.function = function
         g, v = (vectors.mT @ symmetrise(y) @ vectors for y in (g, v))
         row, column = values[..., :, None], values[..., None, :]
         total = torch.zeros_like(g)
@@ -206,8 +210,51 @@ class _Second(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
+        x, g, v, values, vectors = ctx.saved_tensors
+        function = ctx.function
+        if not hasattr(function, "third"):
+            raise CapabilityError(
+                "this function has its first derivative by the matrix, no second: "
+                "ask for one derivative of a loss"
+            )
+        of_x = of_g = of_v = None
+        if ctx.needs_input_grad[0]:
+            of_x = _third(x, g, v, grad, values, vectors, function)
+        if ctx.needs_input_grad[1]:
+            of_g = second_sum(x, grad, v, values, vectors, function)
+        if ctx.needs_input_grad[2]:
+            of_v = second_sum(x, grad, g, values, vectors, function)
+        return of_x, of_g, of_v, None, None, None
+
+
+class _Third(Function):
+    """D3f(X)[G, V, W], what the second derivative of a differential needs; n^4 steps."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0913
+        ctx: Any,
+        x: Tensor,
+        g: Tensor,
+        v: Tensor,
+        w: Tensor,
+        values: Tensor,
+        vectors: Tensor,
+        function: Scalar,
+    ) -> Tensor:
+        turned = [vectors.mT @ symmetrise(y) @ vectors for y in (g, v, w)]
+        total = torch.zeros_like(turned[0])
+        i, m, j = values[..., :, None, None], values[..., None, :, None], values[..., None, None, :]
+        for k in range(values.shape[-1]):
+            weights = function.third(i, values[..., k, None, None, None], m, j)
+            for a, b, c in permutations(turned):
+                path = weights * b[..., None, k, :, None] * c[..., None, :, :]
+                total += a[..., :, k, None] * path.sum(-2)
+        return symmetrise(vectors @ total @ vectors.mT)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
         raise CapabilityError(
-            "matrix functions have first and second derivatives, no third: "
+            "matrix functions have three derivatives, their differentials two: "
             "ask for at most two derivatives of a loss"
         )
 
@@ -215,3 +262,4 @@ class _Second(Function):
 _apply: Callable[..., Tensor] = _Apply.apply
 _first: Callable[..., Tensor] = _First.apply
 second_sum: Callable[..., Tensor] = _Second.apply
+_third: Callable[..., Tensor] = _Third.apply

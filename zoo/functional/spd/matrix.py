@@ -1,6 +1,6 @@
 r"""Functions of symmetric matrices: log, exp, roots, powers, clamp, and Lyapunov's equation.
 
-Each takes one `eigh`, symmetrises its argument and is differentiable twice, at repeated
+Each takes one `eigh`, symmetrises its argument and is differentiable three times, at repeated
 eigenvalues too (see `_functions`). A chain shares the decomposition:
 `eigen(x).clamp(1e-4).log().matrix()`.
 """
