@@ -159,6 +159,8 @@ class HGCN(SampleModel):
             self.head = self.make_head(out_channels)
         else:
             self.decoder = FermiDirac(fermi_r, fermi_t)
+            # small inputs for the contract suite, which knows no pairs
+            self.examples, self.odd_examples = self._link_examples, self._odd_link_examples
 
     def make_head(self, out_channels: int) -> nn.Module:
         """A fresh classifier of nodes.
@@ -182,19 +184,24 @@ class HGCN(SampleModel):
                 "graph doesn't have"
             )
 
-    def examples(self, rng: np.random.Generator, count: int) -> list[Data]:
-        """Random graphs with what the task needs."""
-        return [self._example(rng) for _ in range(count)]
+    def _link_examples(self, rng: np.random.Generator, count: int) -> list[Data]:
+        """Random trees with pairs to score."""
+        return [self._tree(rng, int(rng.integers(5, 9))) for _ in range(count)]
 
-    def _example(self, rng: np.random.Generator) -> Data:
-        nodes = int(rng.integers(5, 9))
-        pairs = [(i, int(rng.integers(0, i))) for i in range(1, nodes)]  # a random tree
-        edges = torch.tensor(pairs + [(j, i) for i, j in pairs]).T
-        shape = self.sample_shape or ()
-        x = torch.from_numpy(rng.standard_normal((nodes, *cast(tuple[int, ...], shape))))
-        graph = Data(x=x, edge_index=edges)
-        if self.task == "link":
-            graph.edge_label_index = torch.from_numpy(rng.integers(0, nodes, (2, 6)))
+    def _odd_link_examples(self, rng: np.random.Generator) -> dict[str, list[Data]]:
+        """A node alone, no edges, features of zero."""
+        bare, zero = self._tree(rng, 4), self._tree(rng, 4)
+        bare.edge_index = torch.zeros(2, 0, dtype=torch.int64)
+        zero.x = torch.zeros_like(cast(Tensor, zero.x))
+        return {"one_node": [self._tree(rng, 1)], "no_edges": [bare], "zeros": [zero]}
+
+    def _tree(self, rng: np.random.Generator, nodes: int) -> Data:
+        pairs = [(i, int(rng.integers(0, i))) for i in range(1, nodes)]
+        edges = torch.tensor(pairs + [(j, i) for i, j in pairs], dtype=torch.int64)
+        width = cast(tuple[int, ...], self.sample_shape)[0]
+        x = torch.from_numpy(rng.standard_normal((nodes, width)))
+        graph = Data(x=x, edge_index=edges.reshape(-1, 2).T)
+        graph.edge_label_index = torch.from_numpy(rng.integers(0, nodes, (2, 6)))
         return graph
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
