@@ -64,8 +64,9 @@ def column_of(spec: dict[str, Any], setting: str, columns: Columns) -> np.ndarra
         DataError: for a column that isn't there.
     """
     given = spec.get(setting)
-    names = list(given) if isinstance(given, (list, tuple)) else [given]
-    if not names or not all(isinstance(name, str) for name in names):
+    listed = list(given) if isinstance(given, (list, tuple)) else [given]
+    names = [name for name in listed if isinstance(name, str)]
+    if not names or len(names) < len(listed):
         raise ConfigError(f"splits needs {setting!r}, the name of a column, not {given!r}")
     for name in names:
         if name not in columns:

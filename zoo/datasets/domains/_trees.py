@@ -175,6 +175,8 @@ def read_triples(path: Path, keys: Keys | None) -> Raw:
     Raises:
         DataError: for a missing file, a line of another length, or a number that isn't there.
     """
+    entities: list[str] | None = None
+    relations: list[str] | None = None
     if _three(path, "2id"):
         entities = _listed(path / "entity2id.txt")
         relations = _listed(path / "relation2id.txt")
@@ -187,7 +189,6 @@ def read_triples(path: Path, keys: Keys | None) -> Raw:
         heads = [lines_of(read_text(file))[0].split() for file in files]
         if all(len(head) == 1 for head in heads):
             parts = [_counted(file) for file in files]
-            entities = relations = None
         else:
             parts, entities, relations = _worded(files)
     triples = np.concatenate(parts)
