@@ -87,7 +87,8 @@ def _piece(start: Tensor, point: Tensor, rate: Tensor, inside: Tensor, end: Tens
         w = new
         if moved <= limit:
             break
-    return start + torch.tensordot(end, _growth(w, point, rate), dims=1)
+    out: Tensor = start + torch.tensordot(end, _growth(w, point, rate), dims=1)
+    return out
 
 
 def _growth(w: Tensor, point: Tensor, rate: Tensor) -> Tensor:

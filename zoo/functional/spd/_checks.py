@@ -127,6 +127,7 @@ def cholesky(
         DeviceError: a precision other than float32 and float64.
     """
     check_precision(where, x)
+    factor: Tensor
     factor, info = torch.linalg.cholesky_ex(x)
     if bool(info.any()):
         data = symmetrise(x.detach())
@@ -146,7 +147,7 @@ def eigh(x: Tensor, where: str) -> tuple[Tensor, Tensor]:
     check_precision(where, x)
     try:
         values, vectors = torch.linalg.eigh(symmetrise(x))
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         _refuse_infinite(x, where)
         raise
     return values, vectors

@@ -13,6 +13,11 @@ from zoo.functional.spd import matrix
 Number = float | Float[Tensor, ""]
 
 
+def magnitude(theta: Number) -> Number:
+    """|theta|."""
+    return theta.abs() if isinstance(theta, Tensor) else abs(theta)
+
+
 def deform(x: Tensor, theta: Number) -> Tensor:
     """X^theta.
 

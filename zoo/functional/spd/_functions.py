@@ -342,8 +342,9 @@ def _series(coefficients: Sequence[float], points: Sequence[Tensor]) -> Tensor:
     """sum_n c_n h_n(points), with h_n = e_1 h_(n-1) - e_2 h_(n-2) + e_3 h_(n-3) - ..."""
     elementary = [torch.ones_like(points[0])]
     for x in points:
-        raised = [torch.zeros_like(x), *(e * x for e in elementary)]
-        elementary = [e + r for e, r in zip([*elementary, 0.0], raised, strict=True)]
+        zero = torch.zeros_like(x)
+        raised = [zero, *(e * x for e in elementary)]
+        elementary = [e + r for e, r in zip([*elementary, zero], raised, strict=True)]
     signed = [(-1.0) ** k * e for k, e in enumerate(elementary[1:])]
     h = [torch.ones_like(signed[0])]
     total = coefficients[0] * h[0]

@@ -53,7 +53,8 @@ def whiten(factor: Tensor, x: Tensor) -> Tensor:
     Solved from the right: row-major batches are then what LAPACK wants, three times as fast.
     """
     half = torch.linalg.solve_triangular(factor.mT, x, upper=True, left=False)
-    return torch.linalg.solve_triangular(factor.mT, half.mT, upper=True, left=False)
+    out: Tensor = torch.linalg.solve_triangular(factor.mT, half.mT, upper=True, left=False)
+    return out
 
 
 def congruence(factor: Tensor, x: Tensor) -> Tensor:

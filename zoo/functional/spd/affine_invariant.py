@@ -23,7 +23,13 @@ from zoo.functional.spd._checks import (
     refuse_indefinite,
     symmetrise,
 )
-from zoo.functional.spd._deform import deform, deform_vector, restore, restore_vector
+from zoo.functional.spd._deform import (
+    deform,
+    deform_vector,
+    magnitude,
+    restore,
+    restore_vector,
+)
 from zoo.functional.spd._metric import (
     Number,
     congruence,
@@ -105,7 +111,7 @@ def dist(
         refuse_indefinite(values, "dist: the second matrix, seen from the first")
         logs = values.log()
         square = alpha * logs.square().sum(-1) + beta * logs.sum(-1).square()
-    return root(square) / abs(theta)
+    return root(square) / magnitude(theta)
 
 
 def inner(

@@ -20,7 +20,13 @@ from torch import Tensor
 from zoo.functional.spd import matrix
 from zoo.functional.spd._bures_transport import carry, from_origin, to_origin
 from zoo.functional.spd._checks import check, cholesky, project, refuse_indefinite, symmetrise
-from zoo.functional.spd._deform import deform, deform_vector, restore, restore_vector
+from zoo.functional.spd._deform import (
+    deform,
+    deform_vector,
+    magnitude,
+    restore,
+    restore_vector,
+)
 from zoo.functional.spd._metric import (
     Number,
     congruence,
@@ -92,7 +98,7 @@ def dist(
     """|(T - I) L| / |theta|."""
     factor = cholesky(deform(x, theta), where="dist: the first matrix")
     way = _mapped(factor, deform(y, theta)) - factor
-    return root(trace_product(way, way)) / abs(theta)
+    return root(trace_product(way, way)) / magnitude(theta)
 
 
 def inner(
@@ -183,4 +189,5 @@ def mean(
 def _mapped(factor: Tensor, y: Tensor) -> Tensor:
     """T L = L^-T (L^T Y L)^1/2."""
     half = matrix.sqrt(factor.mT @ y @ factor)
-    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    out: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return out

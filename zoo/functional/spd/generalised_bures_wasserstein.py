@@ -16,7 +16,13 @@ from torch import Tensor
 
 from zoo.functional.spd import bures_wasserstein as bures
 from zoo.functional.spd._checks import check, cholesky, project
-from zoo.functional.spd._deform import deform, deform_vector, restore, restore_vector
+from zoo.functional.spd._deform import (
+    deform,
+    deform_vector,
+    magnitude,
+    restore,
+    restore_vector,
+)
 from zoo.functional.spd._metric import Number, congruence, origin, random, whiten
 
 __all__ = [
@@ -69,7 +75,7 @@ def dist(
 ) -> Float[Tensor, "*batch"]:
     """The distance above, divided by |theta|."""
     to, _ = _isometry(m)
-    return bures.dist(to(deform(x, theta)), to(deform(y, theta))) / abs(theta)
+    return bures.dist(to(deform(x, theta)), to(deform(y, theta))) / magnitude(theta)
 
 
 def inner(

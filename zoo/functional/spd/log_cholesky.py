@@ -11,7 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional.spd._checks import check, cholesky, project
-from zoo.functional.spd._deform import deform, deform_vector, restore, restore_vector
+from zoo.functional.spd._deform import (
+    deform,
+    deform_vector,
+    magnitude,
+    restore,
+    restore_vector,
+)
 from zoo.functional.spd._metric import (
     Number,
     normalised,
@@ -91,7 +97,7 @@ def dist(
 ) -> Float[Tensor, "*batch"]:
     """Frobenius distance of the triangular matrices, divided by |theta|."""
     difference = to_triangle(deform(x, theta)) - to_triangle(deform(y, theta))
-    return root(trace_product(difference, difference)) / abs(theta)
+    return root(trace_product(difference, difference)) / magnitude(theta)
 
 
 def inner(

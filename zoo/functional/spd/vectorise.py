@@ -34,7 +34,8 @@ def from_vector(v: Float[Tensor, "*batch entries"]) -> Float[Tensor, "*batch n n
         )
     _, scale = _upper(n)
     place = _places(n).to(v.device)
-    return (v / scale.to(v)).index_select(-1, place).unflatten(-1, (n, n))
+    entries: Tensor = (v / scale.to(v)).index_select(-1, place)
+    return entries.reshape(*v.shape[:-1], n, n)
 
 
 @lru_cache(maxsize=64)

@@ -74,7 +74,8 @@ class BiMap(nn.Module):
         skew = half - half.mT
         identity = torch.eye(self.in_features, dtype=skew.dtype, device=skew.device)
         base = cast(Tensor, self.base)
-        return torch.linalg.solve(identity - skew, base + skew @ base)
+        moved: Tensor = torch.linalg.solve(identity - skew, base + skew @ base)
+        return moved
 
     @torch.no_grad()
     def set_(self, weight: Float[Tensor, "n k"]) -> None:
