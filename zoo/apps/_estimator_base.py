@@ -11,7 +11,7 @@ from zoo import registry
 from zoo._extras import require
 from zoo.apps._estimator_data import Samples, numbered, read
 from zoo.apps._estimator_fit import Training, logits, train
-from zoo.errors import ConfigError, DataError, UnsupportedInputError
+from zoo.errors import DataError, UnsupportedInputError
 from zoo.models._sample import SampleModel
 
 _base: Any = require("sklearn.base", extra="signals", package="scikit-learn")
@@ -153,7 +153,7 @@ class NetworkClassifier(_base.ClassifierMixin, _base.BaseEstimator):  # type: ig
 
     def _config(self, samples: Samples) -> dict[str, Any]:
         """Arguments of the network."""
-        raise ConfigError(f"{type(self).__name__} is a base; take SPDNetClassifier, for example")
+        return self._common(samples)
 
     def _common(self, samples: Samples) -> dict[str, Any]:
         return {

@@ -1,13 +1,19 @@
-"""The training loop of scikit-learn estimators: cross entropy, AdamW, a cosine schedule."""
+"""The training loop of scikit-learn estimators: cross entropy, AdamW, a cosine schedule.
+
+At the end the statistics of batch norms are those of all training samples under the final weights:
+running averages of a short training would still remember where they started.
+"""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from zoo.layers.spd import spd_norms
 from zoo.models._sample import SampleModel
 
 #: gradients longer than this are shortened
@@ -80,6 +86,9 @@ def train(
             total += float(loss.detach()) * len(rows)
         history.append(total / len(target))
     model.eval()
+    if spd_norms(model):
+        adapt: Any = model.adapt
+        adapt(batch)
     return history
 
 
