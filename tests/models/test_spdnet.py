@@ -1,5 +1,7 @@
 """SPDNet: agreement with spd-learn, invariance, adaptation, training, refusals."""
 
+from typing import ClassVar
+
 import geoopt
 import numpy as np
 import pytest
@@ -11,6 +13,30 @@ import zoo
 from zoo.errors import ConfigError, DataError, ManifoldError
 from zoo.functional import spd
 from zoo.models.spdnet import SPDNet
+from zoo.testing import SampleContract
+
+
+class TestContract(SampleContract):
+    architecture = "spdnet"
+
+
+class TestPlainContract(SampleContract):
+    architecture = "spdnet"
+    config: ClassVar = {"in_channels": 5, "out_channels": 3, "hidden_channels": [4, 3]}
+
+
+class TestSignalContract(SampleContract):
+    architecture = "spdnet"
+    config: ClassVar = {
+        "in_channels": 3,
+        "out_channels": 2,
+        "hidden_channels": [4],
+        "front_end": "augmented",
+        "order": 2,
+        "shrinkage": 0.1,
+        "batch_norm": "lie_lcm",
+        "rectify_last": True,
+    }
 
 
 def _points(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -150,7 +150,9 @@ class SPDNet(AdaptiveModel):
     @property
     def symmetry(self) -> str:
         """The group under which adapted logits are invariant."""
-        return "T+(n)" if self.hparams.get("input_norm") == "lie_aim" else "none"
+        invariant = self.hparams["input_norm"] == "lie_aim" and not self.hparams["project"]
+        # shrinkage adds a multiple of the identity, which congruences don't know
+        return "T+(n)" if invariant and self.hparams["shrinkage"] == 0.0 else "none"
 
     def make_head(self, out_channels: int) -> nn.Module:
         """A linear layer on the tangent space."""

@@ -17,6 +17,7 @@ from zoo.functional.spd import _eigen
 from zoo.functional.spd._checks import eigh, refuse_indefinite
 from zoo.functional.spd._eigen import Eigen, eigen, spread
 from zoo.functional.spd._functions import Exp, Log, Power
+from zoo.functional.spd._real_power import real_power
 
 Matrix = Float[Tensor, "*batch n n"]
 
@@ -62,9 +63,11 @@ def power(
 
     Args:
         x: SPD matrices.
-        exponent: a number, or a tensor that broadcasts against the batch. A tensor gets its
-            gradient; it costs a second decomposition, exp(p log X).
+        exponent: a number, or a tensor that broadcasts against the batch and gets its gradient;
+            one of several elements costs a second decomposition, exp(p log X).
     """
+    if isinstance(exponent, Tensor) and exponent.ndim == 0:
+        return real_power(eigen(x), exponent)
     if isinstance(exponent, Tensor):
         return exp(exponent[..., None, None] * log(x))
     return x if exponent == 1.0 else eigen(x).power(exponent).matrix()
