@@ -8,11 +8,16 @@ on orthonormal bases (n, p). Formulas and deviations stand with the layers, in
 `zoo.layers.grassmann.maps`: forward is the authors', gradients are those of the formulas. The
 authors move W on the manifold of matrices of fixed rank; here it is a free matrix, which any
 optimiser trains. What leaves depends on the subspaces alone.
+
+`geometry="euclidean"` is the flat counterpart: a perceptron on the entries of the projection
+matrices, which see subspaces alone as well, as wide as makes it the same number of parameters.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
@@ -21,6 +26,34 @@ from zoo.layers.grassmann import FRMap, OrthMap, ProjectorLinear, ProjMap, ProjP
 from zoo.models._inputs import SampleBatch
 from zoo.models._sample import SampleModel
 from zoo.registry import register
+
+#: layers on subspaces, or ordinary ones on the entries of projection matrices
+Geometry = Literal["grassmann", "euclidean"]
+
+
+class FlatProjectors(nn.Module):
+    """One hidden layer on the entries of projection matrices.
+
+    Args:
+        size: n of the (n, n) matrices.
+        out_channels: outputs of the linear map that is to follow.
+        parameters: about how many there are to be, that map included.
+    """
+
+    def __init__(self, size: int, *, out_channels: int, parameters: int) -> None:
+        super().__init__()
+        width = (parameters - out_channels) / (size * size + 1 + out_channels)
+        self.width = max(1, round(width))
+        self.linear = nn.Linear(size * size, self.width)
+
+    def forward(self, x: Float[Tensor, "batch channels n p"]) -> Float[Tensor, "batch width"]:
+        """Features."""
+        return torch.relu(self.linear((x @ x.mT).flatten(1)))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """The number of trainable numbers."""
+    return sum(p.numel() for p in module.parameters())
 
 
 class SubspaceModel(SampleModel):
@@ -40,6 +73,9 @@ class SubspaceModel(SampleModel):
         self.symmetry = "Gr(p, n)"
         self.project = project
         self.subspace_dim = subspace_dim
+        self.layers = nn.ModuleList()
+        #: features of the flat counterpart; None where layers are geometric
+        self.flat_width: int | None = None
 
     def check(self, batch: SampleBatch) -> None:
         """Refuses bases that are not orthonormal, or don't have full rank."""
@@ -55,6 +91,18 @@ class SubspaceModel(SampleModel):
         x: Tensor = batch["x"]
         return (grassmann.project(x) if self.project else x)[:, None]
 
+    def blocks(self) -> list[nn.Module]:
+        """The layers, and the head."""
+        return [*self.layers, self.head]
+
+    def flatten(self, out_channels: int) -> None:
+        """Puts the flat counterpart, of as many parameters, in the place of layers and head."""
+        size = int(self.sample_shape[0] or 0) if self.sample_shape else 0
+        flat = FlatProjectors(size, out_channels=out_channels, parameters=count_parameters(self))
+        self.layers = nn.ModuleList([flat])
+        self.flat_width = flat.width
+        self.head = nn.Linear(flat.width, out_channels)
+
 
 @register("grnet")
 class GrNet(SubspaceModel):
@@ -68,6 +116,7 @@ class GrNet(SubspaceModel):
         num_filters: full-rank maps of the first layer; each channel passes through one in those
             that follow.
         pool: size of the patches that are averaged; 1 averages nothing.
+        geometry: "grassmann", or "euclidean" for the flat counterpart of as many parameters.
         project: whether bases that are not orthonormal are repaired instead of refused.
     """
 
@@ -80,13 +129,13 @@ class GrNet(SubspaceModel):
         hidden_channels: Sequence[int] = (16,),
         num_filters: int = 8,
         pool: int = 2,
+        geometry: Geometry = "grassmann",
         project: bool = False,
     ) -> None:
         super().__init__(in_channels=in_channels, subspace_dim=subspace_dim, project=project)
         if not hidden_channels:
             raise ConfigError("hidden_channels is empty: GrNet needs one full-rank map at least")
         self.num_filters = num_filters
-        self.layers = nn.ModuleList()
         size, channels = in_channels, 1
         for rows in hidden_channels:
             if rows // pool < subspace_dim:
@@ -99,20 +148,20 @@ class GrNet(SubspaceModel):
             self.layers.append(nn.Sequential(*block))
             size, channels = rows // pool, num_filters
         self.size = size
-        self.projectors = ProjMap()
         self.head = self.make_head(out_channels)
+        if geometry == "euclidean":
+            self.flatten(out_channels)
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """`logits` (samples, classes)."""
         x = self.subspaces(batch)
         for layer in self.layers:
             x = layer(x)
-        return {"logits": self.head(self.projectors(x))}
+        return {"logits": self.head(x)}
 
     def make_head(self, out_channels: int) -> nn.Module:
-        """A linear map of the projection matrices of all channels."""
-        return ProjectorLinear(self.size, channels=self.num_filters, out_channels=out_channels)
-
-    def blocks(self) -> list[nn.Module]:
-        """The layers, and the head."""
-        return [*self.layers, self.head]
+        """Projectors, and a linear map of the matrices of all channels."""
+        if self.flat_width is not None:
+            return nn.Linear(self.flat_width, out_channels)
+        last = ProjectorLinear(self.size, channels=self.num_filters, out_channels=out_channels)
+        return nn.Sequential(ProjMap(), last)

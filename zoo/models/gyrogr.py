@@ -8,7 +8,7 @@ arXiv:2305.04560, with the batch norm of Chen et al., Gyrogroup Batch Normalizat
 on orthonormal bases (n, p). The exponential map is the default; `method="cayley"` is the correct
 Cayley map, and `legacy=True` what the published numbers of GyroBN were computed with (see
 `zoo.functional.grassmann` and `zoo.layers.grassmann.batch_norm`). What leaves depends on the
-subspaces alone.
+subspaces alone. `geometry="euclidean"` is the flat counterpart (see `zoo.models.grnet`).
 """
 
 from typing import Literal
@@ -27,7 +27,7 @@ from zoo.layers.grassmann import (
     ProjPool,
 )
 from zoo.models._inputs import SampleBatch
-from zoo.models.grnet import SubspaceModel
+from zoo.models.grnet import Geometry, SubspaceModel
 from zoo.registry import register
 
 
@@ -50,6 +50,7 @@ class GyroGr(SubspaceModel):
         mean_steps: of the batch norms' Karcher iteration in training.
         momentum: of the batch norms' running statistics.
         legacy: translations and batch norms as in the authors' code.
+        geometry: "grassmann", or "euclidean" for the flat counterpart of as many parameters.
         project: whether bases that are not orthonormal are repaired instead of refused.
     """
 
@@ -68,6 +69,7 @@ class GyroGr(SubspaceModel):
         mean_steps: int = 1,
         momentum: float = 0.1,
         legacy: bool = False,
+        geometry: Geometry = "grassmann",
         project: bool = False,
     ) -> None:
         super().__init__(in_channels=in_channels, subspace_dim=subspace_dim, project=project)
@@ -79,7 +81,6 @@ class GyroGr(SubspaceModel):
             )
         self.num_filters, self.mlr = num_filters, mlr
         method = "legacy" if legacy else method
-        self.layers = nn.ModuleList()
         size, channels = in_channels, 1
         for _ in range(num_layers):
             turn = GyroTranslation(
@@ -101,6 +102,8 @@ class GyroGr(SubspaceModel):
             self.layers.append(nn.Sequential(*block))
         self.size = size
         self.head = self.make_head(out_channels)
+        if geometry == "euclidean":
+            self.flatten(out_channels)
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """`logits` (samples, classes)."""
@@ -111,11 +114,9 @@ class GyroGr(SubspaceModel):
 
     def make_head(self, out_channels: int) -> nn.Module:
         """Hyperplanes."""
+        if self.flat_width is not None:
+            return nn.Linear(self.flat_width, out_channels)
         kind = ProjectorMLR if self.mlr == "projector" else GyroMLR
         return kind(
             self.size, self.subspace_dim, channels=self.num_filters, out_channels=out_channels
         )
-
-    def blocks(self) -> list[nn.Module]:
-        """The layers, and the head."""
-        return [*self.layers, self.head]
