@@ -46,7 +46,7 @@ HASHES: dict[str, str] = {
     "subspaces": "61419929dd7f40498a8813627a3a357f3be69ecf203f8285a9eab9358e0273f8",
     "rotations": "3f5e33d270d5e4224779be2c5f6fb815509709a149b7a000e6f4b9ae1644e295",
     "digits": "5c1c067ab09909877c9c66b449169e931a03cdf4caaf1d92d611152bc305b782",
-    "digits-cov": "07a661e628fe0a313aecaa325d651fab6b1e8fd7e34c5d0c2873b0a9542e1906",
+    "digits-cov": "f394fbc28940a65dcecae3f89495e2f2adafd149ff9e7e0d6988eb0af4e0b85e",
 }
 
 

@@ -65,7 +65,8 @@ def digits_cov(*, shrinkage: float = 1e-3, seed: int = 0) -> Made:
     matrices = centred @ centred.swapaxes(-2, -1) / features.shape[-1]
     size = matrices.shape[-1]
     mean = np.trace(matrices, axis1=-2, axis2=-1)[:, None, None] / size
-    matrices = settled(matrices + shrinkage * mean * np.eye(size), 20)
+    # row and column are uncorrelated: + 0.0 makes what rounds to -0 the same zero everywhere
+    matrices = settled(matrices + shrinkage * mean * np.eye(size), 20) + np.float32(0.0)
     return Made(
         domain="matrix",
         title=f"handwritten digits as region covariances, {size} features",
