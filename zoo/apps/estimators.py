@@ -2,7 +2,7 @@
 
     from zoo.apps.estimators import SPDNetClassifier
 
-    clf = SPDNetClassifier(batch_norm="lie_aim", epochs=40)
+    clf = SPDNetClassifier(front_end="augmented", order=3, lag=3)
     clf.fit(X, y)                      # X (n, channels, times), (n, c, c), or MNE's Epochs
     cross_val_score(clf, X, y, groups=session, cv=GroupKFold(3), params={"domains": session})
 
@@ -32,7 +32,7 @@ class SPDNetClassifier(NetworkClassifier):
 
     Args:
         hidden_channels: rows of the matrices behind each BiMap; None for those of the input, once.
-        input_norm: batch norm of the input: "lie_aim", "riemannian", "brooks", ...; None has none.
+        input_norm: batch norm of the input: "riemannian", "lie_lem", "gbw", ...; None has none.
         batch_norm: batch norm behind each BiMap.
         front_end: for signals: "covariance", or "augmented" for that of delayed copies.
         order: delayed copies.
@@ -55,7 +55,7 @@ class SPDNetClassifier(NetworkClassifier):
         self,
         *,
         hidden_channels: tuple[int, ...] | None = None,
-        input_norm: SPDNorm | None = "lie_aim",
+        input_norm: SPDNorm | None = "riemannian",
         batch_norm: SPDNorm | None = None,
         front_end: FrontEnd = "covariance",
         order: int = 4,
@@ -126,7 +126,7 @@ class GyroSPDClassifier(NetworkClassifier):
         hidden_channels: int | None = None,
         num_layers: int = 1,
         metric: GyroMetric = "LEM",
-        input_norm: SPDNorm | None = "lie_aim",
+        input_norm: SPDNorm | None = "riemannian",
         batch_norm: SPDNorm | None = None,
         front_end: FrontEnd = "covariance",
         order: int = 4,
