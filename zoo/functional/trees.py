@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, shortest_path
 from torch import Tensor
 
@@ -94,7 +94,8 @@ def mean_average_precision(
     nearest_linked = torch.sort(others.masked_fill(~linked, math.inf), dim=1).values
     all_counts = torch.searchsorted(near, others.contiguous(), right=True)
     linked_counts = torch.searchsorted(nearest_linked, others.contiguous(), right=True)
-    precision = (linked_counts / all_counts.clamp(min=1)).double().masked_fill(~linked, 0.0)
+    precision = linked_counts.double() / all_counts.clamp(min=1).double()
+    precision = precision.masked_fill(~linked, 0.0)
     degree = linked.sum(1)
     return float((precision.sum(1) / degree.clamp(min=1))[degree > 0].mean())
 
@@ -155,7 +156,7 @@ def sarkar(
     return _grow(_adjacency(edge_index, num_nodes), centre, tau, dimension)
 
 
-def _grow(adjacency: coo_matrix, root: int, tau: float, dimension: int) -> SarkarTree:
+def _grow(adjacency: csr_matrix, root: int, tau: float, dimension: int) -> SarkarTree:
     """Moves subtrees up into their parents' frames, the deepest first."""
     order, parents = breadth_first_order(adjacency, root, directed=False)
     children: dict[int, list[int]] = {int(node): [] for node in order}
@@ -252,13 +253,13 @@ def _directions(count: int, dimension: int) -> np.ndarray:
         push /= np.linalg.norm(push, axis=1, keepdims=True).max() + 1e-12
         ways += 0.5 / (1 + step / 10) * push
         ways /= np.linalg.norm(ways, axis=1, keepdims=True)
-    turned = ways @ _mirror(-ways[0])  # exchanges -e_1 and minus the first
-    return turned[:count]
+    turned: np.ndarray = (ways @ _mirror(-ways[0]))[:count]  # exchanges e_1 and the first
+    return turned
 
 
-def _adjacency(edge_index: Tensor, num_nodes: int) -> coo_matrix:
+def _adjacency(edge_index: Tensor, num_nodes: int) -> csr_matrix:
     pairs = edge_index.detach().cpu().numpy()
-    return coo_matrix((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), (num_nodes, num_nodes))
+    return csr_matrix((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), (num_nodes, num_nodes))
 
 
 def _checked_tree(edge_index: Tensor, num_nodes: int) -> Tensor:
