@@ -110,31 +110,32 @@ class _MobiusAdd(Function):
     def forward(ctx: Any, x: Tensor, y: Tensor, c: Curvature) -> Any:
         kept = _curvature(ctx, c)
         sums = _sums(x, y, c, 1)
-        _, a, b, shrink = _coefficients(*sums)
-        ctx.save_for_backward(x, y, *sums, *kept)
+        factors = _coefficients(*sums)
+        ctx.save_for_backward(x, y, *sums, *factors, *kept)
+        _, a, b, shrink = factors
         return _combine(a * shrink, x, b * shrink, y)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        x, y, *sums = ctx.saved_tensors
-        c = sums.pop() if ctx.c is None else ctx.c
+        x, y, *rest = ctx.saved_tensors
+        c = rest.pop() if ctx.c is None else ctx.c
         if torch.is_grad_enabled():
-            sums = list(_sums(x, y, c, 1))
-        alpha, beta, sigma = sums
-        total, a, b, shrink = _coefficients(alpha, beta, sigma)
+            sums = _sums(x, y, c, 1)
+            rest = [*sums, *_coefficients(*sums)]
+        alpha, beta, sigma, total, a, b, shrink = rest
         by_a, by_b = _dot(grad, x) * shrink, _dot(grad, y) * shrink
-        by_sigma = (by_a * (1 - a) - by_b * b) / total
-        by_alpha = (by_a * (1 - a * beta) + by_b * (1 - b * beta)) / total
-        by_beta = -alpha * (by_a * a + by_b * b) / total
+        both = by_a * a + by_b * b
+        by_sigma = (by_a - both) / total
+        by_alpha = (by_a + by_b - beta * both) / total
+        by_beta = -alpha * both / total
         of_x = of_y = of_c = None
+        across = 2 * c * by_sigma
         if ctx.needs_input_grad[0]:
-            of_x = _combine(
-                a * shrink, grad, 2 * c * (by_sigma - by_alpha), x, 2 * c * by_sigma, y
-            ).sum_to_size(x.shape)
+            along = across - 2 * c * by_alpha
+            of_x = _combine(a * shrink, grad, along, x, across, y).sum_to_size(x.shape)
         if ctx.needs_input_grad[1]:
-            of_y = _combine(
-                b * shrink, grad, 2 * c * by_sigma, x, 2 * c * (by_sigma - by_beta), y
-            ).sum_to_size(y.shape)
+            along = across - 2 * c * by_beta
+            of_y = _combine(b * shrink, grad, across, x, along, y).sum_to_size(y.shape)
         if ctx.needs_input_grad[2]:
             of_c = (by_sigma * sigma / c - by_alpha * square(x) - by_beta * square(y)).sum()
         return of_x, of_y, of_c
