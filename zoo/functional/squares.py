@@ -4,10 +4,14 @@ tanh(r) / r, sinh(r) / r and their like are analytic in s = r^2. Written in r, t
 the zero vector are 0 / 0; written in s, with the Taylor series near zero, every derivative is
 finite and right: below s = 0.04 the series is used, above it the closed form, whose second
 derivative loses at most three digits to cancellation there.
+
+The first derivative is written out, so that a plain backward pass costs a few operations; a graph
+of it, where one is wanted, comes from autograd.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,42 +27,42 @@ TERMS = {torch.float32: 6, torch.float64: 14}
 
 def tanhc(s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """tanh(r) / r at s = r^2 >= 0; 1 at zero."""
-    return _blend(s, _TANHC, lambda r: torch.tanh(r) / r)
+    return _smooth(s, _TANHC)
 
 
 def artanhc(s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """artanh(r) / r at s = r^2, 0 <= s < 1; 1 at zero."""
-    return _blend(s, _ARTANHC, lambda r: torch.atanh(r) / r)
+    return _smooth(s, _ARTANHC)
 
 
 def sinhc(s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """sinh(r) / r at s = r^2 >= 0; 1 at zero."""
-    return _blend(s, _SINHC, lambda r: torch.sinh(r) / r)
+    return _smooth(s, _SINHC)
 
 
 def asinhc(s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """asinh(r) / r at s = r^2 >= 0; 1 at zero."""
-    return _blend(s, _ASINHC, lambda r: asinh(r) / r)
+    return _smooth(s, _ASINHC)
 
 
 def inv_sinhc(s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """r / sinh(r) at s = r^2 >= 0; 1 at zero."""
-    return _blend(s, _INV_SINHC, lambda r: r / torch.sinh(r))
+    return _smooth(s, _INV_SINHC)
 
 
 def cosh_root(s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """cosh(r) at s = r^2 >= 0; 1 at zero."""
-    return _blend(s, _COSH, torch.cosh)
+    return _smooth(s, _COSH)
 
 
 def sinc_root(s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """sin(r) / r at s = r^2 >= 0; 1 at zero."""
-    return _blend(s, _SINC, lambda r: torch.sin(r) / r)
+    return _smooth(s, _SINC)
 
 
 def cos_root(s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """cos(r) at s = r^2 >= 0; 1 at zero."""
-    return _blend(s, _COS, torch.cos)
+    return _smooth(s, _COS)
 
 
 def asinh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -101,14 +105,59 @@ class _Asinh(Function):
 _asinh: Callable[[Tensor], Tensor] = _Asinh.apply
 
 
-def _blend(s: Tensor, series: Sequence[float], closed: Callable[[Tensor], Tensor]) -> Tensor:
+@dataclass(frozen=True)
+class _Analytic:
+    """A function f of s = r^2.
+
+    Attributes:
+        series: the coefficients of its Taylor series.
+        closed: r -> f.
+        slope: (s, r, f) -> df/ds, away from zero.
+    """
+
+    series: tuple[float, ...]
+    closed: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class _Smooth(Function):
+    """Value and first derivative without a graph of the many terms of a series."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, f: _Analytic) -> Any:
+        ctx.f = f
+        r = torch.sqrt(s.clamp(min=torch.finfo(s.dtype).tiny))
+        value = f.closed(r)  # as a value, the closed form is exact at the smallest r
+        ctx.save_for_backward(s, r, value)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        s, r, value = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            traced = _traced(s, ctx.f)
+            return torch.autograd.grad(traced, s, grad, create_graph=True)[0], None
+        terms = ctx.f.series[1 : TERMS.get(s.dtype)]
+        near = s < LIMIT
+        small = torch.where(near, s, 0.0)
+        slope = torch.full_like(s, len(terms) * terms[-1])
+        for n in range(len(terms) - 1, 0, -1):
+            slope.mul_(small).add_(n * terms[n - 1])
+        return grad * torch.where(near, slope, ctx.f.slope(s, r, value)), None
+
+
+_smooth: Callable[[Tensor, _Analytic], Tensor] = _Smooth.apply
+
+
+def _traced(s: Tensor, f: _Analytic) -> Tensor:
+    """The same in operations that autograd knows, for derivatives of higher order."""
     near = s < LIMIT
-    terms = series[: TERMS.get(s.dtype, len(series))]
+    terms = f.series[: TERMS.get(s.dtype)]
     small = torch.where(near, s, 0.0)  # powers of a large s would overflow, and 0 * inf is NaN
     value = torch.full_like(s, terms[-1])
     for coefficient in reversed(terms[:-1]):
         value = value * small + coefficient
-    return torch.where(near, value, closed(torch.sqrt(torch.where(near, LIMIT, s))))
+    return torch.where(near, value, f.closed(torch.sqrt(torch.where(near, LIMIT, s))))
 
 
 def _quotient(over: Sequence[float], under: Sequence[float]) -> tuple[float, ...]:
@@ -120,11 +169,40 @@ def _quotient(over: Sequence[float], under: Sequence[float]) -> tuple[float, ...
 
 
 _RANGE = range(max(TERMS.values()))
-_COSH = tuple(1 / math.factorial(2 * n) for n in _RANGE)
-_SINHC = tuple(1 / math.factorial(2 * n + 1) for n in _RANGE)
-_COS = tuple((-1) ** n * value for n, value in enumerate(_COSH))
-_SINC = tuple((-1) ** n * value for n, value in enumerate(_SINHC))
-_TANHC = _quotient(_SINHC, _COSH)
-_INV_SINHC = _quotient((1.0,) + (0.0,) * (len(_RANGE) - 1), _SINHC)
-_ARTANHC = tuple(1 / (2 * n + 1) for n in _RANGE)
-_ASINHC = tuple((-0.25) ** n * math.comb(2 * n, n) / (2 * n + 1) for n in _RANGE)
+_cosh = tuple(1 / math.factorial(2 * n) for n in _RANGE)
+_sinhc = tuple(1 / math.factorial(2 * n + 1) for n in _RANGE)
+_one = (1.0,) + (0.0,) * (len(_RANGE) - 1)
+_COSH = _Analytic(_cosh, torch.cosh, lambda s, r, f: torch.sinh(r) / (2 * r))
+_SINHC = _Analytic(
+    _sinhc, lambda r: torch.sinh(r) / r, lambda s, r, f: (torch.cosh(r) - f) / (2 * s)
+)
+_COS = _Analytic(
+    tuple((-1) ** n * value for n, value in enumerate(_cosh)),
+    torch.cos,
+    lambda s, r, f: torch.sin(r) / (-2 * r),
+)
+_SINC = _Analytic(
+    tuple((-1) ** n * value for n, value in enumerate(_sinhc)),
+    lambda r: torch.sin(r) / r,
+    lambda s, r, f: (torch.cos(r) - f) / (2 * s),
+)
+_TANHC = _Analytic(
+    _quotient(_sinhc, _cosh),
+    lambda r: torch.tanh(r) / r,
+    lambda s, r, f: (1 - s * f.square() - f) / (2 * s),
+)
+_INV_SINHC = _Analytic(
+    _quotient(_one, _sinhc),
+    lambda r: r / torch.sinh(r),
+    lambda s, r, f: f * (1 - r / torch.tanh(r)) / (2 * s),
+)
+_ARTANHC = _Analytic(
+    tuple(1 / (2 * n + 1) for n in _RANGE),
+    lambda r: torch.atanh(r) / r,
+    lambda s, r, f: (1 / (1 - s) - f) / (2 * s),
+)
+_ASINHC = _Analytic(
+    tuple((-0.25) ** n * math.comb(2 * n, n) / (2 * n + 1) for n in _RANGE),
+    lambda r: asinh(r) / r,
+    lambda s, r, f: (torch.rsqrt(1 + s) - f) / (2 * s),
+)

@@ -10,12 +10,14 @@ Products and sums are Möbius operations, associated from left to right, and f a
 (biases and p_k) are held as tangent vectors at the origin, or as geoopt's parameters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from zoo.errors import ConfigError
 from zoo.layers.hyperbolic.poincare_space import BallPoints, FlatSpace, PoincareSpace, PointKind
@@ -76,7 +78,7 @@ def mobius_apply(activation: Activation, x: Tensor, space: PoincareSpace | FlatS
 
 
 class _Gate(nn.Module):
-    """(W h) + (U x) + b."""
+    """The parameters of (W h) + (U x) + b."""
 
     def __init__(
         self, in_channels: int, channels: int, space: PoincareSpace | FlatSpace, points: PointKind
@@ -86,12 +88,40 @@ class _Gate(nn.Module):
         self.input = _weight(channels, in_channels)
         self.bias = BallPoints(torch.zeros(channels), space, points)
 
-    def forward(
-        self, space: PoincareSpace | FlatSpace, h: Tensor, fed: Tensor, hidden: Tensor | None = None
-    ) -> Tensor:
-        """With U x given as `fed`, and W as `hidden` if it differs from the gate's own."""
-        weight = self.hidden if hidden is None else hidden
-        return space.add(space.add(space.matvec(weight, h), fed), self.bias(space))
+
+@dataclass(frozen=True)
+class Reading:
+    """What of a recurrent step does not depend on the state.
+
+    Attributes:
+        weight: W of the gates that read the state, one below the other.
+        fed: U x of the same gates, (batch, steps, gates, channels).
+        bias: their points (gates, channels).
+        last: the same three of the gate that reads the state reset by another; None without one.
+    """
+
+    weight: Tensor
+    fed: Tensor
+    bias: Tensor
+    last: tuple[Tensor, Tensor, Tensor] | None = None
+
+
+def _reading(
+    gates: Sequence[_Gate], x: Tensor, space: PoincareSpace | FlatSpace
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights, fed points and biases of some gates."""
+    weight = torch.cat([gate.hidden for gate in gates])
+    logs = linear(space.log0(x), torch.cat([gate.input for gate in gates]))
+    fed = space.exp0(logs.unflatten(-1, (len(gates), -1)))
+    return weight, fed, torch.stack([gate.bias(space) for gate in gates])
+
+
+def _summed(
+    space: PoincareSpace | FlatSpace, logs: Tensor, weight: Tensor, fed: Tensor, bias: Tensor
+) -> Tensor:
+    """(W h) + (U x) + b of several gates, with `logs` = log0(h)."""
+    image = space.exp0(linear(logs, weight).unflatten(-1, (len(bias), -1)))
+    return space.add(space.add(image, fed), bias)
 
 
 class MobiusRNN(nn.Module):
@@ -118,13 +148,15 @@ class MobiusRNN(nn.Module):
         self.channels, self.space, self.activation = channels, space, activation
         self.gate = _Gate(in_channels, channels, space, points)
 
-    def feed(self, x: Tensor) -> list[Tensor]:
-        """U x of all steps at once."""
-        return [self.space.matvec(self.gate.input, x)]
+    def read(self, x: Tensor) -> Reading:
+        """What does not depend on the state, of all steps at once."""
+        return Reading(*_reading([self.gate], x, self.space))
 
-    def step(self, h: Tensor, fed: list[Tensor]) -> Tensor:
-        """The next state."""
-        return mobius_apply(self.activation, self.gate(self.space, h, fed[0]), self.space)
+    def step(self, h: Tensor, reading: Reading, t: int) -> Tensor:
+        """The state after step t."""
+        logs, fed = self.space.log0(h), reading.fed[:, t]
+        out = _summed(self.space, logs, reading.weight, fed, reading.bias)[:, 0]
+        return mobius_apply(self.activation, out, self.space)
 
     def forward(
         self, x: Float[Tensor, "batch steps inputs"], lengths: Int[Tensor, " batch"] | None = None
@@ -159,21 +191,21 @@ class MobiusGRU(nn.Module):
             _Gate(in_channels, channels, space, points) for _ in range(3)
         )
 
-    def feed(self, x: Tensor) -> list[Tensor]:
-        """U x of all steps at once, for each gate."""
-        gates = (self.reset, self.update, self.candidate)
-        return [self.space.matvec(gate.input, x) for gate in gates]
+    def read(self, x: Tensor) -> Reading:
+        """What does not depend on the state, of all steps at once."""
+        last = _reading([self.candidate], x, self.space)
+        return Reading(*_reading([self.reset, self.update], x, self.space), last=last)
 
-    def step(self, h: Tensor, fed: list[Tensor]) -> Tensor:
-        """The next state."""
-        space = self.space
-        r, z = (
-            torch.sigmoid(space.log0(gate(space, h, term)))
-            for gate, term in zip((self.reset, self.update), fed[:2], strict=True)
-        )
-        # W diag(r) acts on log0(h), so diag(r) is a Möbius product of its own
-        kept = space.exp0(r * space.log0(h))
-        g = mobius_apply(self.activation, self.candidate(space, kept, fed[2]), space)
+    def step(self, h: Tensor, reading: Reading, t: int) -> Tensor:
+        """The state after step t."""
+        assert reading.last is not None
+        space, logs = self.space, self.space.log0(h)
+        gates = _summed(space, logs, reading.weight, reading.fed[:, t], reading.bias)
+        r, z = torch.sigmoid(space.log0(gates)).unbind(-2)
+        weight, fed, bias = reading.last
+        # W diag(r) acts on log0(h)
+        g = _summed(space, r * logs, weight, fed[:, t], bias)[:, 0]
+        g = mobius_apply(self.activation, g, space)
         return space.add(h, space.exp0(z * space.log0(space.add(-h, g))))
 
     def forward(
@@ -185,11 +217,11 @@ class MobiusGRU(nn.Module):
 
 def _run(cell: MobiusRNN | MobiusGRU, x: Tensor, lengths: Tensor | None) -> Tensor:
     """Steps through the sequences from the origin; those that have ended keep their state."""
-    fed = cell.feed(x)
+    reading = cell.read(x)
     h = x.new_zeros(len(x), cell.channels)
     steps = x.shape[1] if lengths is None or not len(x) else min(x.shape[1], int(lengths.max()))
     for t in range(steps):
-        following = cell.step(h, [term[:, t] for term in fed])
+        following = cell.step(h, reading, t)
         if lengths is None:
             h = following
         else:
