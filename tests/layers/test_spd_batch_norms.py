@@ -219,7 +219,7 @@ def test_domains_have_statistics_of_their_own():
 
 
 def test_refitting_makes_a_new_domain_like_the_old_ones():
-    norm = DomainBatchNorm(N, 1, momentum=0.5).double()
+    norm = DomainBatchNorm(N, 1, momentum=0.5, unseen="refuse").double()
     x = matrices(20)
     for _ in range(50):
         norm(x, torch.zeros(20, dtype=torch.int64))
@@ -235,6 +235,8 @@ def test_refitting_makes_a_new_domain_like_the_old_ones():
     with pytest.raises(DataError, match="domain 1 has no statistics"):
         norm(shifted, torch.ones(20, dtype=torch.int64))
     pooled = norm(x)  # the mean of what is known: between the two
+    norm.unseen = "pool"
+    assert torch.equal(norm(x, torch.ones(20, dtype=torch.int64)), pooled)
     assert not torch.allclose(pooled, norm(x, torch.zeros(20, dtype=torch.int64)))
     assert not any(part.refitting for part in spd_norms(norm))
     refit(norm, lambda: norm(shifted))  # no domain: only the new samples count

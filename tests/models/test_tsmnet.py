@@ -58,12 +58,14 @@ def test_adapting_makes_a_changed_amplifier_like_the_old_one():
         net({"x": x, "domain": zeros})
     net.eval()
     with pytest.raises(DataError, match="adapt"):
-        net({"x": 5 * x, "domain": zeros + 1})
+        net({"x": 5 * x, "domain": zeros + 2})
+    unadapted = net({"x": 5 * x, "domain": zeros + 1})
     before = {name: value.clone() for name, value in net.named_parameters()}
     net.adapt({"x": 5 * x, "domain": zeros + 1})
     net.adapt({"x": x, "domain": zeros})
     there, here = net({"x": 5 * x, "domain": zeros + 1}), net({"x": x, "domain": zeros})
     assert torch.allclose(there["logits"], here["logits"], atol=1e-8)
+    assert not torch.allclose(unadapted["logits"], here["logits"], atol=1e-2)
     assert all(torch.equal(before[name], value) for name, value in net.named_parameters())
     assert not net.training
 

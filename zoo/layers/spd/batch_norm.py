@@ -18,7 +18,7 @@ not scaled; the variance is measured around the mean that is used, exactly, wher
 the domain-specific norm approximate it in the tangent space of the iteration's starting point.
 """
 
-from typing import TypedDict, Unpack, cast
+from typing import Literal, TypedDict, Unpack, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +29,8 @@ from zoo.functional.precision import check_precision
 from zoo.layers.spd._charts import Centred, Chart, CongruenceChart
 from zoo.layers.spd.parameter import Parametrization, SPDParameter
 
+#: what becomes of a domain without statistics
+Unseen = Literal["pool", "refuse"]
 #: steps of the mean when statistics are refit: the iteration stops itself long before
 REFIT_STEPS = 100
 
@@ -44,6 +46,7 @@ class NormOptions(TypedDict, total=False):
     learn_bias: bool
     learn_scale: bool
     detach: bool
+    unseen: Unseen
     parametrization: Parametrization
 
 
@@ -64,6 +67,8 @@ class SPDBatchNorm(nn.Module):
         learn_bias: whether there is a bias; without it the output's mean is the origin.
         learn_scale: whether the scale is learned; else it is 1.
         detach: whether statistics carry no gradients.
+        unseen: what becomes of a domain without statistics in evaluation: "pool" normalises it by
+            the mean of all domains' statistics, "refuse" asks for adaptation.
         parametrization: of the bias: see `SPDParameter`.
 
     Attributes:
@@ -78,7 +83,7 @@ class SPDBatchNorm(nn.Module):
     running_var: Tensor
     batches: Tensor
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options of one layer
         self,
         size: int,
         *,
@@ -92,6 +97,7 @@ class SPDBatchNorm(nn.Module):
         learn_bias: bool = True,
         learn_scale: bool = True,
         detach: bool = True,
+        unseen: Unseen = "pool",
         parametrization: Parametrization = "exp",
     ) -> None:
         super().__init__()
@@ -99,7 +105,7 @@ class SPDBatchNorm(nn.Module):
         self.size, self.eps, self.steps = size, eps, steps
         self.momentum, self.batch_weight = momentum, batch_weight
         self.domain_specific = num_domains is not None
-        self.dispersion, self.detach = dispersion, detach
+        self.dispersion, self.detach, self.unseen = dispersion, detach, unseen
         self.refitting = False
         self.chart = chart
         self.bias = SPDParameter(size, parametrization=parametrization) if learn_bias else None
@@ -138,7 +144,8 @@ class SPDBatchNorm(nn.Module):
 
         Raises:
             ConfigError: for matrices of another size.
-            DataError: for a domain without statistics in evaluation, or an unknown number.
+            DataError: for a number out of range, or, where they are refused, a domain without
+                statistics in evaluation.
             ManifoldError: for matrices that are not positive definite.
             DeviceError: in half precision.
         """
@@ -246,6 +253,8 @@ class SPDBatchNorm(nn.Module):
     def _stored(self, domain: int) -> tuple[Tensor, Tensor]:
         """The running statistics of a domain."""
         if self.domain_specific and int(self.batches[domain]) == 0:
+            if self.unseen == "pool":
+                return self._pooled()
             known = torch.nonzero(self.batches).flatten().tolist()
             raise DataError(
                 f"domain {domain} has no statistics (those that have: {known}); call "
