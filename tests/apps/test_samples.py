@@ -161,7 +161,7 @@ def test_arrays_and_tables_and_json(model: SampleModel, tmp_path: Path) -> None:
         assert arrays["classes"].tolist() == ["ash", "elm", "fir"]
         assert str(arrays["model"]) == "mine"
     rows = table(tmp_path / "out.csv")
-    assert list(rows[0]) == ["sample", "p_ash", "p_elm", "p_fir", "class_index", "class"]
+    assert list(rows[0]) == ["sample", "class", "class_index", "p_ash", "p_elm", "p_fir"]
     assert [row["class"] for row in rows] == [str(result["class"]) for result in results]
     stored = json.loads((tmp_path / "out.json").read_text())
     assert stored["model"] == "mine" and stored["results"][3]["class"] == results[3]["class"]
@@ -183,6 +183,26 @@ def test_rows_of_graphs_in_files(tmp_path: Path) -> None:
     whole = made(tiny.TinyGraph, level="graph")
     write(tmp_path / "all.csv", samples, predict(whole, samples), model=whole)
     assert len(table(tmp_path / "all.csv")) == 3
+
+
+def test_pairs_to_score_come_with_the_graph(tmp_path: Path) -> None:
+    model = made(tiny.TinyGraph, level="pair")
+    arrays = {"x": RNG.normal(size=(6, 5)), "edge_index": np.array([[0, 1, 2], [1, 2, 3]])}
+    np.savez(tmp_path / "g.npz", **arrays, edge_label_index=np.array([[0, 4], [5, 1]]))
+    samples = read(model, tmp_path / "g.npz")
+    results = predict(model, samples)
+    assert results[0]["score"].shape == (2,)
+    results[0]["embedding"] = np.zeros((6, 2))  # rows of nodes are no rows of pairs
+    write(tmp_path / "out.csv", samples, results, model=model)
+    assert [list(row) for row in table(tmp_path / "out.csv")] == [
+        ["sample", "row", "score", "probability"]
+    ] * 2
+    np.savez(tmp_path / "g.npz", **arrays, edge_label_index=np.array([[0, 4], [6, 1]]))
+    with pytest.raises(DataError, match="there are 6 nodes"):
+        read(model, tmp_path / "g.npz")
+    np.savez(tmp_path / "g.npz", **arrays, edge_label_index=np.array([0, 4]))
+    with pytest.raises(DataError, match=r"\(2, pairs\) of one graph"):
+        read(model, tmp_path / "g.npz")
 
 
 def test_features_find_their_places_by_name(model: SampleModel, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from zoo.models import _inputs
 from zoo.models._sample import SampleModel
 
 FORMATS = ("npz", "csv", "json")
+#: what stands first in tables
+_FIRST = ("class", "class_index", "probabilities", "prediction", "score", "probability")
 #: axes of a value that belongs to one sample, node or pair; one for what isn't named
 _RANKS = {"class": 0, "class_index": 0, "score": 0, "probability": 0}
 Progress = Callable[[int, int], None]
@@ -304,15 +306,17 @@ def to_csv(results: Sequence[Mapping[str, Any]], classes: Sequence[str] | None) 
 def _lines(
     number: int, result: Mapping[str, Any], classes: Sequence[str] | None
 ) -> Iterator[dict[str, Any]]:
+    if "score" in result:  # lines are pairs; what belongs to nodes is for the other formats
+        result = {name: result[name] for name in ("score", "probability")}
     first, value = next(iter(result.items()))
     count = len(value) if np.ndim(value) > _RANKS.get(first, 1) else None
     for row in range(1 if count is None else count):
         line: dict[str, Any] = {"sample": number}
         if count is not None:
             line["row"] = row
-        for name, entry in result.items():
+        for name in dict.fromkeys([*(key for key in _FIRST if key in result), *result]):
             if name != "logits":
-                array = np.asarray(entry if count is None else entry[row])
+                array = np.asarray(result[name] if count is None else result[name][row])
                 line |= _cells(name, array, classes)
         yield line
 

@@ -3,8 +3,9 @@
 A sample is a PyG `Data` with `x` (n, f), `edge_index` (2, e) (row 0 the source, row 1 the target),
 `edge_attr` (e, f), `edge_type` (e,) and `edge_label` (e,) where they are given, `y` (one per node
 or per graph), and where splits divide the nodes of the only graph `train_mask`, `val_mask`,
-`test_mask` (n,), or (n, folds) while no fold is chosen. For splits of edges see
-`zoo.datasets.domains._links`.
+`test_mask` (n,), or (n, folds) while no fold is chosen. The only graph may have pairs of nodes to
+be scored, `edge_label_index` (2, m); `edge_label` (m,) then belongs to them. For splits of edges
+see `zoo.datasets.domains._links`.
 
 Archives: `x`, `edge_index`, `y`, masks; several graphs with `counts` (nodes of each) and
 `edge_counts`, edges numbered from 0 in each graph. In the layout of heterophilous-graphs
@@ -24,6 +25,7 @@ from zoo.errors import DataError
 
 FEATURES = ("node_features", "features", "node_feat")
 LABELS = ("node_labels", "node_label")
+PAIRS = "edge_label_index"
 
 
 def build(raw: Raw, keys: Keys | None) -> Store:
@@ -36,7 +38,7 @@ def build(raw: Raw, keys: Keys | None) -> Store:
     if "y" not in keys and "y" not in raw.arrays:
         name = next((n for n in LABELS if n in raw.arrays), None)
         keys |= {"y": name} if name else {}
-    names = ("x", "edge_index", "edges", "edge_attr", "edge_label", "edge_type", OWN)
+    names = ("x", "edge_index", "edges", "edge_attr", "edge_label", "edge_type", OWN, PAIRS)
     chooser = Chooser(raw, keys, names)
     features = chooser.needed("x", FEATURES)
     where = chooser.where("x", FEATURES)
@@ -51,10 +53,13 @@ def build(raw: Raw, keys: Keys | None) -> Store:
         numbers = chooser.whole(name)
         if numbers is not None:
             fields[name] = _numbers(numbers, edges, chooser.where(name), name)
+    if chooser.name(PAIRS) is not None:
+        fields[PAIRS] = _pairs(chooser, form)
     marks = chooser.find("edge_label", ("edge_labels",))
     if marks is not None:
         place = chooser.where("edge_label", ("edge_labels",))
-        fields["edge_label"] = _per_edge(as_labels(marks, None, place)[0], edges, place)
+        labelled = fields.get(PAIRS, edges)
+        fields["edge_label"] = _per_edge(as_labels(marks, None, place)[0], labelled, place)
     label, classes = row_labels(chooser, form)
     store = joined(chooser, form.size, fields, label, classes, rows="x")
     if marks is None:
@@ -93,6 +98,15 @@ def _edges(chooser: Chooser, form: Layout) -> Field:
     return Field(array.T, counts, where)
 
 
+def _pairs(chooser: Chooser, form: Layout) -> Field:
+    """Pairs of nodes (m, 2) to be scored or labelled, of the only graph."""
+    array, where = chooser.whole(PAIRS), chooser.where(PAIRS)
+    if array is None or array.ndim != 2 or array.shape[0] != 2 or form.size != 1:
+        found = () if array is None else array.shape
+        raise shape_error(where, found, "(2, pairs) of one graph")
+    return Field(array.T, np.array([array.shape[1]]), where)
+
+
 def undirected(pairs: np.ndarray) -> np.ndarray:
     """Both directions of every pair, each once, in ascending order."""
     return np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
@@ -117,7 +131,12 @@ def _numbers(array: np.ndarray, edges: Field, where: str, name: str) -> Field:
 
 def examine(store: Store, indices: np.ndarray, source: str) -> None:
     """Refuses edges of nodes that aren't there."""
-    edges, nodes = store.fields["edge_index"], store.fields["x"]
+    for name in ("edge_index", PAIRS):
+        if name in store.fields:
+            _in_range(store.fields[name], store.fields["x"])
+
+
+def _in_range(edges: Field, nodes: Field) -> None:
     if edges.counts is None or nodes.counts is None:
         return
     limit = np.repeat(nodes.counts, edges.counts)[:, None]
