@@ -57,6 +57,13 @@ class SampleTask(TrainingTask):
         self._resting = resting(model)
         self._before: dict[str, Tensor] = {}
 
+    def on_train_epoch_start(self) -> None:
+        """Models with a schedule of their own (momentum of batch norms) hear of the epoch."""
+        super().on_train_epoch_start()
+        begin: Any = getattr(self.model, "begin_epoch", None)
+        if begin is not None:
+            begin(self.current_epoch + 1, self.trainer.max_epochs or 0)
+
     def on_train_batch_start(self, batch: SampleBatch, batch_index: int) -> None:
         """What is frozen stays as it is, running statistics included."""
         for name, module in self.model.named_modules():
