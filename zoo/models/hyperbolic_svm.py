@@ -21,7 +21,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.functional import lorentz
 from zoo.functional.squares import safe_norm
 from zoo.layers.hyperbolic.lorentz_linear import hyperplane_products
@@ -70,12 +70,14 @@ class HyperbolicSVM(SampleModel):
         c: absolute curvature of the space that the points are in.
         geometry: "lorentz", or "euclidean" for the linear machine.
         project: whether points off the hyperboloid are put onto it instead of refused.
+        domain: "vector", or "image" for images whose values, all in a row, are the numbers.
 
     Raises:
         ConfigError: a penalty below zero; Euclidean geometry of anything but vectors.
     """
 
     domain = "vector"
+    accepts = ("image",)
 
     def __init__(
         self,
@@ -87,8 +89,11 @@ class HyperbolicSVM(SampleModel):
         c: float = 1.0,
         geometry: Geometry = "lorentz",
         project: bool = False,
+        domain: Literal["vector", "image"] = "vector",
     ) -> None:
-        super().__init__(sample_shape=(in_channels + (coordinates == "lorentz"),))
+        self.numbers = in_channels + (coordinates == "lorentz")
+        shape = (self.numbers,) if domain == "vector" else (None, None, None)
+        super().__init__(domain=domain, sample_shape=shape)
         flat = geometry == "euclidean"
         if penalty < 0 or not c > 0 or (flat and coordinates != "tangent"):
             raise ConfigError(
@@ -105,8 +110,12 @@ class HyperbolicSVM(SampleModel):
         return SVMHead(self.in_channels, out_channels, flat=self.flat)
 
     def check(self, batch: SampleBatch) -> None:
-        """Refuses points off the hyperboloid, and outside the ball."""
-        x = cast(dict[str, Tensor], batch)["x"]
+        """Refuses points off the hyperboloid, and images of another size."""
+        x = cast(dict[str, Tensor], batch)["x"].flatten(1)
+        if x.shape[1] != self.numbers:
+            raise UnsupportedInputError(
+                f"the images have {x.shape[1]} values; {self._title()} takes {self.numbers}"
+            )
         if self.coordinates == "lorentz" and not self.project:
             lorentz.check(x, where="HyperbolicSVM: x", c=self.c)
 
@@ -134,7 +143,7 @@ class HyperbolicSVM(SampleModel):
         Returns:
             `logits` (batch, classes): asinh(<w, x>_L), or z x + a.
         """
-        side = self.head(self.points(cast(dict[str, Tensor], batch)["x"]))
+        side = self.head(self.points(cast(dict[str, Tensor], batch)["x"].flatten(1)))
         return {"logits": side if self.flat else torch.asinh(side)}
 
     def objective(self, outputs: dict[str, Tensor], batch: SampleBatch) -> Tensor:
@@ -154,7 +163,7 @@ class HyperbolicSVM(SampleModel):
 
     def measures(
         self, outputs: dict[str, Tensor], batch: SampleBatch
-    ) -> dict[str, tuple[float, int]]:
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """Sum and count of what tells how good the model is.
 
         Args:
@@ -165,5 +174,5 @@ class HyperbolicSVM(SampleModel):
             `accuracy`.
         """
         target = cast(dict[str, Tensor], batch)["y"].long()
-        right = int((outputs["logits"].argmax(1) == target).sum())
-        return {"accuracy": (float(right), len(target))}
+        right = outputs["logits"].argmax(1) == target
+        return {"accuracy": (right.sum(), torch.ones_like(target).sum())}

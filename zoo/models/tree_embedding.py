@@ -174,7 +174,7 @@ class TreeEmbedding(SampleModel):
 
     def measures(
         self, outputs: dict[str, Tensor], batch: SampleBatch
-    ) -> dict[str, tuple[float, int]]:
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """Sum and count of what tells how good the embedding is.
 
         Args:
@@ -186,11 +186,12 @@ class TreeEmbedding(SampleModel):
         """
         pairs = cast(Data, batch).edge_index
         distances = self.distances(outputs["embedding"].detach())
-        stretch = distortion(distances, self._graph(pairs))
-        return {
-            "mean_average_precision": (mean_average_precision(distances, pairs), 1),
-            "distortion": (stretch, 1),
+        found = {
+            "mean_average_precision": mean_average_precision(distances, pairs),
+            "distortion": distortion(distances, self._graph(pairs)),
         }
+        one = torch.ones((), dtype=torch.float64, device=distances.device)
+        return {name: (value * one, one) for name, value in found.items()}
 
     def _graph(self, edge_index: Tensor) -> Tensor:
         """Distances in the graph; kept, since every step asks for the same."""
