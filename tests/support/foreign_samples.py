@@ -1,0 +1,84 @@
+"""Files that weights of any domain have never seen, with arrays under names of their own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.models._sample import SampleModel
+from zoo.testing import samples as make
+from zoo.testing.samples import Wanted
+
+COUNT = 24
+_NODES = 40
+
+
+@dataclass
+class Foreign:
+    """A file, and how the verbs are told what is in it.
+
+    Attributes:
+        path: the file.
+        keys: for `--key`.
+        count: samples that `zoo predict` finds.
+        settings: for `zoo finetune --set`.
+    """
+
+    path: Path
+    keys: dict[str, str]
+    count: int
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def words(self, *, labels: bool) -> list[str]:
+        """`--key` options, those of labels only where they are wanted."""
+        kept = {k: v for k, v in self.keys.items() if labels or k != "y"}
+        return [word for k, v in kept.items() for word in ("--key", f"{k}={v}")]
+
+
+def write(model: SampleModel, folder: Path) -> Foreign:
+    """A file that the model can take and learn from; its classes are not the model's."""
+    kind = (model.manifest.task or {}).get("kind", "classification")
+    build = _graph if model.domain == "graph" else _plain
+    return build(model, kind, folder / "foreign.npz")
+
+
+def _plain(model: SampleModel, kind: str, path: Path) -> Foreign:
+    rng = np.random.default_rng(7)
+    wanted = Wanted(model.domain, model.sample_shape, model.tokens, model.bases)
+    own: Callable[..., Any] | None = getattr(model, "examples", None)
+    found = own(rng, COUNT) if own is not None else make.make(wanted, rng, COUNT)
+    x = np.stack([np.asarray(sample["x"]) for sample in found])
+    arrays = {"measured": x if x.dtype.kind in "iu" else x.astype(np.float32)}
+    keys = {"x": "measured", "y": "kind"}
+    if "lengths" in found[0]:
+        arrays["lengths"] = np.stack([np.asarray(sample["lengths"]) for sample in found])
+    if kind == "regression":
+        width = model.hparams.get("out_channels")
+        arrays["kind"] = x.reshape(COUNT, -1)[:, : width or None].astype(np.float32)
+    else:
+        arrays["kind"] = np.array(["left", "right"])[np.arange(COUNT) % 2]
+    np.savez(path, **arrays)
+    return Foreign(path, keys, COUNT)
+
+
+def _graph(model: SampleModel, kind: str, path: Path) -> Foreign:
+    """A tree whose nodes have random features; a model of one graph gets one of its size."""
+    rng = np.random.default_rng(7)
+    nodes = int(model.hparams.get("num_nodes", _NODES))
+    child = np.arange(1, nodes)
+    pairs = np.stack([child, (child - 1) // 3])
+    width = (model.sample_shape or (4,))[-1] or 4
+    arrays: dict[str, np.ndarray] = {
+        "measured": rng.normal(size=(nodes, width)).astype(np.float32),
+        "edge_index": np.concatenate([pairs, pairs[::-1]], axis=1),
+    }
+    keys = {"x": "measured"}
+    if kind == "link_prediction":
+        arrays["edge_label_index"] = pairs[:, :5]
+    elif kind != "own":
+        arrays["kind"] = np.array(["ill", "well"])[rng.integers(0, 2, nodes)]
+        keys["y"] = "kind"
+    np.savez(path, **arrays)
+    return Foreign(path, keys, 1)
