@@ -65,13 +65,13 @@ def covariance(
 
 
 def shrink(
-    matrix: Float[Tensor, "*batch n n"], intensity: Float[Tensor, "*batch"] | float
+    matrix: Float[Tensor, "*batch n n"], intensity: Float[Tensor, "*some"] | float
 ) -> Float[Tensor, "*batch n n"]:
     """(1 - g) C + g tr(C) / n Id: the trace stays, the condition number falls.
 
     Args:
         matrix: C.
-        intensity: g in [0, 1].
+        intensity: g in [0, 1], a number or one for each matrix.
     """
     n = matrix.shape[-1]
     level = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
