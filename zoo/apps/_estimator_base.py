@@ -55,7 +55,8 @@ class NetworkClassifier(_base.ClassifierMixin, _base.BaseEstimator):  # type: ig
         self.n_features_in_ = samples.values.shape[1]
         self._shape = samples.values.shape[1:] if samples.matrices else (self.n_features_in_, None)
         self.scale_ = samples.scale
-        numbers, self.domains_ = None, []
+        numbers = None
+        self.domains_: list[Any] = []
         if domains is not None:
             numbers, self.domains_ = numbered(domains, len(labels))
         seed = int(_utils.check_random_state(self.random_state).randint(2**31 - 1))

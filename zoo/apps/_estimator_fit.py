@@ -79,7 +79,7 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             logits = model({name: value[rows] for name, value in batch.items()})["logits"]
             loss = cross_entropy(logits, target[rows], label_smoothing=training.label_smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
             optimizer.step()
             schedule.step()

@@ -141,7 +141,7 @@ class CentredCongruence:
         out = self.chart.alpha * values.square().sum(-1)
         if self.chart.beta != 0.0:
             out = out + self.chart.beta * values.sum(-1).square()
-        return out / self.chart.theta**2
+        return out / (self.chart.theta * self.chart.theta)
 
     def scaled(self, factor: Tensor | None) -> Tensor:
         """Z^factor."""
@@ -224,7 +224,7 @@ def _square(z: Tensor, chart: CongruenceChart | FlatChart) -> Tensor:
     out = chart.alpha * z.square().sum((-2, -1))
     if chart.beta != 0.0:
         out = out + chart.beta * z.diagonal(dim1=-2, dim2=-1).sum(-1).square()
-    return out / chart.theta**2
+    return out / (chart.theta * chart.theta)
 
 
 def _group_inverse(x: Tensor) -> Tensor:

@@ -35,10 +35,9 @@ Unseen = Literal["pool", "refuse"]
 REFIT_STEPS = 100
 
 
-class NormOptions(TypedDict, total=False):
+class StatisticsOptions(TypedDict, total=False):
     """Arguments that every batch norm takes: see `SPDBatchNorm`."""
 
-    num_domains: int | None
     momentum: float
     batch_weight: float
     eps: float
@@ -48,6 +47,12 @@ class NormOptions(TypedDict, total=False):
     detach: bool
     unseen: Unseen
     parametrization: Parametrization
+
+
+class NormOptions(StatisticsOptions, total=False):
+    """The same with the number of domains."""
+
+    num_domains: int | None
 
 
 class SPDBatchNorm(nn.Module):
@@ -81,6 +86,8 @@ class SPDBatchNorm(nn.Module):
 
     running_mean: Tensor
     running_var: Tensor
+    training_mean: Tensor
+    training_var: Tensor
     batches: Tensor
 
     def __init__(  # noqa: PLR0913 - options of one layer

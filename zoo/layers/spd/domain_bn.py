@@ -16,7 +16,7 @@ from typing import Unpack
 from torch import nn
 
 from zoo.errors import ConfigError
-from zoo.layers.spd.batch_norm import NormOptions, RiemannianBatchNorm, SPDBatchNorm
+from zoo.layers.spd.batch_norm import RiemannianBatchNorm, SPDBatchNorm, StatisticsOptions
 
 
 class DomainBatchNorm(RiemannianBatchNorm):
@@ -29,10 +29,12 @@ class DomainBatchNorm(RiemannianBatchNorm):
             carry gradients.
     """
 
-    def __init__(self, size: int, num_domains: int = 1, **options: Unpack[NormOptions]) -> None:
-        published: NormOptions = {"learn_bias": False, "detach": False}
-        merged: NormOptions = {**published, **options, "num_domains": num_domains}
-        super().__init__(size, dispersion=True, **merged)
+    def __init__(
+        self, size: int, num_domains: int = 1, **options: Unpack[StatisticsOptions]
+    ) -> None:
+        options.setdefault("learn_bias", False)
+        options.setdefault("detach", False)
+        super().__init__(size, dispersion=True, num_domains=num_domains, **options)
 
 
 @dataclass(frozen=True)

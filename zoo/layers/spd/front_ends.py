@@ -126,6 +126,7 @@ class Shrinkage(nn.Module):
             raise ConfigError(f"a shrinkage of {intensity} must lie between 0 and 1, both excluded")
         self.intensity = intensity
         start = torch.logit(torch.tensor(intensity, dtype=torch.float64)).float()
+        self.raw: nn.Parameter | None
         self.register_parameter("raw", nn.Parameter(start) if learn else None)
 
     def forward(self, x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
