@@ -330,9 +330,22 @@ def test_points_of_geoopt_stay_in_the_ball_under_its_optimiser():
     assert (layer.point(space).norm(dim=-1) > 0).all()
 
 
+def test_the_margin_is_the_same_in_both_precisions():
+    space = PoincareSpace(C, margin=4e-3)
+    v = 1e3 * torch.randn(5, 3, generator=generator())
+    for dtype in (torch.float32, DOUBLE):
+        x = space.exp0(v.to(dtype))
+        assert (x.norm(dim=-1) * C**0.5 - (1 - 4e-3)).abs().max() < 1e-6
+        assert (space.add(x, x).norm(dim=-1) * C**0.5 < 1 - 4e-3 + 1e-6).all()
+    small = torch.randn(5, 3, generator=generator())
+    assert torch.equal(space.exp0(small), PoincareSpace(C).exp0(small))
+
+
 def test_refusals():
     with pytest.raises(ConfigError, match="c > 0"):
         PoincareSpace(-1.0)
+    with pytest.raises(ConfigError, match="margin=2"):
+        PoincareSpace(margin=2.0)
     with pytest.raises(ConfigError, match="'poincare'"):
         make_space("poincar")
     with pytest.raises(ConfigError, match="fixed curvature"):

@@ -25,10 +25,19 @@ def root(c: Curvature) -> Curvature:
     return math.sqrt(c)
 
 
-def project(x: Float[Tensor, "*batch dim"], *, c: Curvature = 1.0) -> Float[Tensor, "*batch dim"]:
-    """Moves points that are too far out to the largest norm, (1 - 2 eps) / sqrt(c)."""
+def project(
+    x: Float[Tensor, "*batch dim"], *, c: Curvature = 1.0, margin: float | None = None
+) -> Float[Tensor, "*batch dim"]:
+    """Moves points that are too far out to the largest norm, (1 - margin) / sqrt(c).
+
+    Args:
+        x: points, or vectors of any length.
+        c: the curvature is -c.
+        margin: between the outermost points and the boundary, in units of the radius; 2 eps of the
+            precision if left out.
+    """
     root(c)
-    limit = largest(x.dtype)
+    limit = largest(x.dtype) if margin is None else min(1.0 - margin, largest(x.dtype))
     size = c * square(x)
     far = size > limit**2
     return torch.where(far, limit * torch.rsqrt(torch.where(far, size, 1.0)), 1.0) * x

@@ -7,8 +7,8 @@ classified by a linear layer on log0 of the last points; links are scored by the
 decoder of squared distances.
 
 Deviations from the authors' code: neighbours are summed over edges, not over a dense matrix; the
-last layer's curvature is learnt too; points may come as close to the boundary as the precision
-allows. `num_layers` counts convolutions.
+last layer's curvature is learnt too; the margin at the boundary is the same in float32 and float64
+(theirs is 4e-3 and 1e-5). `num_layers` counts convolutions.
 """
 
 from typing import Literal, cast
@@ -97,6 +97,8 @@ class HGCN(SampleModel):
         num_layers: convolutions.
         task: "node" gives `logits`, "link" gives `score` for the pairs in `edge_label_index`.
         c: the curvature of every ball is -c at first.
+        margin: how close to the boundary points may come, in units of the ball's radius, in every
+            precision: weights then mean the same in float32 and float64. geoopt's for float32.
         trainable_curvature: learns the curvature of every layer.
         activation: between layers.
         dropout: of the weights of linear maps, and of the input of the classifier.
@@ -119,6 +121,7 @@ class HGCN(SampleModel):
         num_layers: int = 2,
         task: Literal["node", "link"] = "node",
         c: float = 1.0,
+        margin: float = 4e-3,
         trainable_curvature: bool = True,
         activation: Activation = "relu",
         dropout: float = 0.0,
@@ -138,7 +141,8 @@ class HGCN(SampleModel):
             )
         self.task, self.dropout, self.hidden_channels = task, dropout, hidden_channels
         self.spaces = nn.ModuleList(
-            make_space(geometry, c, trainable=trainable_curvature) for _ in range(num_layers + 1)
+            make_space(geometry, c, trainable=trainable_curvature, margin=margin)
+            for _ in range(num_layers + 1)
         )
         spaces = [cast(PoincareSpace | FlatSpace, space) for space in self.spaces]
         sizes = [in_channels, *[hidden_channels] * num_layers]

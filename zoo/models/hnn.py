@@ -10,8 +10,8 @@ with Möbius sums and products throughout.
 
 Deviations from the authors' code: points are held as tangent vectors at the origin (any optimiser
 trains them; `points="geoopt"` holds the points); constants are not added to vectors before norms
-are taken, as all maps are smooth at zero here; points may come as close to the boundary as the
-precision allows, where theirs stop at 1e-5.
+are taken, as all maps are smooth at zero here; points stop at a distance of `margin` from the
+boundary, where theirs stop at 1e-5.
 """
 
 from typing import Literal, cast
@@ -133,6 +133,8 @@ class HNN(SampleModel):
         distance: gives the squared distance of the states to the feed-forward layer.
         geometry: "poincare", or "euclidean" for the flat counterpart with the same parameters.
         c: the curvature of the ball is -c.
+        margin: how close to the boundary points may come, in units of the ball's radius, in every
+            precision: weights then mean the same in float32 and float64. geoopt's for float32.
         points: "tangent" or "geoopt": how words and biases are held.
     """
 
@@ -150,12 +152,13 @@ class HNN(SampleModel):
         distance: bool = True,
         geometry: Geometry = "poincare",
         c: float = 1.0,
+        margin: float = 4e-3,
         points: PointKind = "tangent",
     ) -> None:
         super().__init__(sample_shape=(2, None), tokens=num_tokens)
         _check_sizes(num_tokens, embedding_channels, hidden_channels)
         self.hidden_channels, self.points = hidden_channels, points
-        self.space = make_space(geometry, c)
+        self.space = make_space(geometry, c, margin=margin)
         self.words = WordPoints(num_tokens, embedding_channels, self.space, points)
         self.encoder = _ENCODERS[encoder](
             embedding_channels, hidden_channels, self.space, activation=activation, points=points

@@ -64,6 +64,8 @@ class HNNPP(SampleModel):
         project: moves points outside of the ball into it, instead of refusing them.
         geometry: "poincare", or "euclidean" for the flat counterpart with the same parameters.
         c: the curvature of the ball is -c at first.
+        margin: how close to the boundary points may come, in units of the ball's radius, in every
+            precision: weights then mean the same in float32 and float64. geoopt's for float32.
         trainable_curvature: learns c.
     """
 
@@ -83,6 +85,7 @@ class HNNPP(SampleModel):
         project: bool = False,
         geometry: Geometry = "poincare",
         c: float = 1.0,
+        margin: float = 4e-3,
         trainable_curvature: bool = False,
     ) -> None:
         shape = (in_channels,) if domain == "vector" else (None, None, None)
@@ -93,7 +96,7 @@ class HNNPP(SampleModel):
                 f"in_channels={in_channels}, hidden_channels={hidden_channels}, "
                 f"num_layers={num_layers}: channels must be at least 1 and layers at least 0"
             )
-        self.space = make_space(geometry, c, trainable=trainable_curvature)
+        self.space = make_space(geometry, c, trainable=trainable_curvature, margin=margin)
         self.inputs, self.project = inputs, project
         sizes = [in_channels, *[hidden_channels] * num_layers]
         self.layers = nn.ModuleList(

@@ -30,17 +30,25 @@ class PoincareSpace(nn.Module):
     Args:
         c: the curvature is -c at first.
         trainable: learns c, as softplus of a parameter.
+        margin: how close to the boundary points may come, in units of the radius. Left out, as
+            close as the precision allows; where weights are to mean the same in float32 and
+            float64, it has to be given, as points that are driven outwards stay at the limit.
 
     Raises:
-        ConfigError: a curvature that is not positive.
+        ConfigError: a curvature that is not positive, a margin outside of 0 to 1.
     """
 
     flat = False
 
-    def __init__(self, c: float = 1.0, *, trainable: bool = False) -> None:
+    def __init__(
+        self, c: float = 1.0, *, trainable: bool = False, margin: float | None = None
+    ) -> None:
         super().__init__()
         if not c > 0:
             raise ConfigError(f"c={c}: the curvature of a Poincaré ball is -c with c > 0")
+        if margin is not None and not 0 < margin < 1:
+            raise ConfigError(f"margin={margin}: between 0 and 1, in units of the ball's radius")
+        self.margin = margin
         self.fixed = float(c)
         self.raw: nn.Parameter | None = None
         if trainable:
@@ -53,15 +61,21 @@ class PoincareSpace(nn.Module):
 
     def extra_repr(self) -> str:
         """For the module's printed form."""
-        return f"c={self.fixed:g}, trainable={self.raw is not None}"
+        return f"c={self.fixed:g}, trainable={self.raw is not None}, margin={self.margin}"
+
+    def keep(self, x: Tensor) -> Tensor:
+        """The points, those beyond the margin moved to it."""
+        if self.margin is None:
+            return x
+        return poincare.project(x, c=self.c, margin=self.margin)
 
     def check(self, x: Tensor, *, where: str, project: bool = False) -> Tensor:
         """The points, once they are known to lie in the ball; see `poincare.check`."""
-        return poincare.check(x, where=where, c=self.c, project=project)
+        return self.keep(poincare.check(x, where=where, c=self.c, project=project))
 
     def exp0(self, v: Tensor) -> Tensor:
         """Points of tangent vectors at the origin."""
-        return poincare.exp0(v, c=self.c)
+        return self.keep(poincare.exp0(v, c=self.c))
 
     def log0(self, x: Tensor) -> Tensor:
         """Tangent vectors at the origin of points."""
@@ -69,7 +83,7 @@ class PoincareSpace(nn.Module):
 
     def exp(self, x: Tensor, v: Tensor) -> Tensor:
         """The exponential map at x."""
-        return poincare.exp(x, v, c=self.c)
+        return self.keep(poincare.exp(x, v, c=self.c))
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
         """The inverse of `exp`."""
@@ -77,11 +91,11 @@ class PoincareSpace(nn.Module):
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         """The Möbius sum."""
-        return poincare.mobius_add(x, y, c=self.c)
+        return self.keep(poincare.mobius_add(x, y, c=self.c))
 
     def matvec(self, matrix: Tensor, x: Tensor) -> Tensor:
         """A matrix acting on points."""
-        return poincare.mobius_matvec(matrix, x, c=self.c)
+        return self.keep(poincare.mobius_matvec(matrix, x, c=self.c))
 
     def square_dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Squared distances."""
@@ -97,7 +111,7 @@ class PoincareSpace(nn.Module):
 
     def mixed(self, points: Tensor, weights: Tensor) -> Tensor:
         """Midpoints, one per row of weights."""
-        return poincare.mixed(points, weights, c=self.c)
+        return self.keep(poincare.mixed(points, weights, c=self.c))
 
     def hyperplane_logits(self, x: Tensor, p: Tensor, a: Tensor) -> Tensor:
         """HNN's distances to hyperplanes."""
@@ -109,11 +123,11 @@ class PoincareSpace(nn.Module):
 
     def fully_connected(self, x: Tensor, z: Tensor, r: Tensor | None) -> Tensor:
         """HNN++'s linear map."""
-        return poincare.fully_connected(x, z, r, c=self.c)
+        return self.keep(poincare.fully_connected(x, z, r, c=self.c))
 
     def concat(self, parts: Sequence[Tensor]) -> Tensor:
         """HNN++'s beta-concatenation."""
-        return poincare.beta_concat(parts, c=self.c)
+        return self.keep(poincare.beta_concat(parts, c=self.c))
 
     def split(self, x: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         """The inverse of `concat`."""
@@ -200,7 +214,11 @@ Space: TypeAlias = PoincareSpace | FlatSpace
 
 
 def make_space(
-    geometry: Geometry, c: float = 1.0, *, trainable: bool = False
+    geometry: Geometry,
+    c: float = 1.0,
+    *,
+    trainable: bool = False,
+    margin: float | None = None,
 ) -> PoincareSpace | FlatSpace:
     """A space by name.
 
@@ -208,6 +226,7 @@ def make_space(
         geometry: "poincare", or "euclidean" for the flat counterpart.
         c: the curvature of the ball is -c.
         trainable: learns c.
+        margin: between the outermost points and the ball's boundary.
 
     Raises:
         ConfigError: an unknown geometry.
@@ -216,7 +235,9 @@ def make_space(
         raise ConfigError(
             f"unknown geometry {geometry!r}: {nearest(str(geometry), get_args(Geometry))}"
         )
-    return FlatSpace() if geometry == "euclidean" else PoincareSpace(c, trainable=trainable)
+    if geometry == "euclidean":
+        return FlatSpace()
+    return PoincareSpace(c, trainable=trainable, margin=margin)
 
 
 def borrow(layer: nn.Module) -> None:
