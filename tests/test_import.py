@@ -138,7 +138,7 @@ def test_no_environment_is_read_and_nothing_tried_at_import(path: Path) -> None:
 def test_importing_everything_changes_no_global_state(tmp_path: Path) -> None:
     code = """
 import json, os, pkgutil, importlib, random
-import numpy, torch, torch_geometric, lightning, e3nn, matplotlib, torchmetrics
+import numpy, torch, torch_geometric, lightning, e3nn, matplotlib, torchmetrics, sklearn
 def state():
     return [dict(os.environ), str(torch.get_default_dtype()), torch.get_num_threads(),
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32,

@@ -1,5 +1,7 @@
 """The base of models outside atoms: raw samples to batches, refusals, heads, normalisation."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,3 +212,9 @@ def test_specs_say_what_the_classes_say() -> None:
             cls: Any = registry.get_class(spec)
             assert issubclass(cls, SampleModel), spec.name
             assert (cls.domain, tuple(cls.accepts)) == (spec.domain, spec.accepts), spec.name
+
+
+def test_every_architecture_is_under_contract() -> None:
+    text = "\n".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    named = set(re.findall(r"architecture = \"(\w+)\"", text))
+    assert set(registry._spec.shipped()) <= named
