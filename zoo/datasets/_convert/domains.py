@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from zoo.datasets._open import open as open_dataset
+from zoo.datasets.domains._plain import SOURCES
 from zoo.datasets.domains._store import Field, Store
+from zoo.datasets.domains.sequence import PAIRS
 from zoo.errors import DataError, ZooError
 
 ROWS = {"graph": "x", "points": "pos", "particles": "pos", "sequence": "x"}
@@ -30,18 +32,16 @@ def write(dataset: Any, indices: np.ndarray, path: Path) -> None:
     store: Store = dataset._store
     which = dataset._indices[indices]
     arrays: dict[str, np.ndarray] = {}
-    for name, entry in store.fields.items():
-        for key, value in _arrays(name, entry.take(which)).items():
-            # functions of one channel stand without an axis for it
-            single = dataset.domain == "field" and name != "grid" and value.shape[1:2] == (1,)
-            _put(arrays, key, value[:, 0] if single and value.ndim > 2 else value)
+    for name, value in _fields(dataset.domain, store, which):
+        _put(arrays, name, value)
     lead = ROWS.get(dataset.domain)
     if lead is not None:
         counts = store.fields[lead].take(which).counts
         if counts is not None:
             _put(arrays, "counts", counts)
     for name, column in store.columns.items():
-        _put(arrays, name, column[which])
+        if name != SOURCES or name not in arrays:  # one array is both the column and the field
+            _put(arrays, name, column[which])
     for name, column in store.row_columns.items():
         _put(arrays, name, column)
     if store.classes is not None:
@@ -100,6 +100,30 @@ def masks(dataset: Any, indices: np.ndarray) -> Mapping[str, np.ndarray]:
         mask[numbers] = True
         found[f"{name}_mask"] = mask[indices]
     return found
+
+
+def _fields(domain: str, store: Store, which: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The fields of some samples under the names of an archive."""
+    for name, entry in store.fields.items():
+        if name == "lengths":  # told by the padding of pairs
+            continue
+        told = _telling(domain, store) if name == "x" else name
+        for key, value in _arrays(told, entry.take(which)).items():
+            # functions of one channel stand without an axis for it
+            single = domain == "field" and name != "grid" and value.shape[1:2] == (1,)
+            yield key, value[:, 0] if single and value.ndim > 2 else value
+
+
+def _telling(domain: str, store: Store) -> str:
+    """A name of `x` by which its domain is known again."""
+    x = store.fields["x"].values
+    if domain == "sequence":
+        if "lengths" in store.fields:
+            return PAIRS
+        return "tokens" if x.ndim == 1 and x.dtype.kind == "i" else "sequences"
+    if domain == "matrix":
+        return "bases" if store.metadata.get("kind") == "bases" else "matrices"
+    return {"image": "images", "signal": "X"}.get(domain, "x")
 
 
 def _arrays(name: str, entry: Field) -> dict[str, np.ndarray]:

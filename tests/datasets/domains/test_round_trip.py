@@ -1,0 +1,45 @@
+"""Sets of every kind come back from our own archive as they were, and are known by themselves."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import published_files as made
+import pytest
+
+import zoo.datasets as zd
+from zoo.datasets.synthetic import generate
+
+SHIPPED = ("balanced-tree", "sir-tree", "eeg-like", "subspaces", "rotations", "digits")
+FILES: dict[str, Callable[[Path], Path]] = {
+    "triples": made.openke,
+    "closure": made.closure,
+    "hgcn": lambda folder: made.hgcn(folder, "disease_lp"),
+    "hdm05": made.hdm05,
+    "cifar": made.cifar100,
+    "tiny-imagenet": made.tiny_imagenet,
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_sets(name: str, tmp_path: Path) -> None:
+    comes_back(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_published_files(name: str, tmp_path: Path) -> None:
+    comes_back(FILES[name](tmp_path), tmp_path)
+
+
+def test_pairs_of_sequences(tmp_path: Path) -> None:
+    generate("prefix-10", tmp_path / "p.npz", train=30, val=5, test=5)
+    comes_back(tmp_path / "p.yaml", tmp_path)
+
+
+def comes_back(path: str | Path, folder: Path) -> None:
+    dataset = zd.open(path)
+    done = zd.convert(path, folder / "a.npz")
+    again = zd.open(folder / "a.npz")
+    assert done.written == len(again) == len(dataset) and again.domain == dataset.domain
+    assert again.hash == dataset.hash and again.labels == dataset.labels
+    assert again.split_hash == dataset.split_hash
+    assert sorted(again.columns) == sorted(dataset.columns)
