@@ -186,6 +186,7 @@ def test_projection_repairs() -> None:
     x[0, 1] += 1e-3
     fixed = spd.check(spd.project(x))
     assert float(torch.linalg.eigvalsh(fixed)[0]) > 0
+    assert torch.equal(spd.check(x, project=True), fixed)
     lifted = torch.linalg.eigvalsh(spd.project(x, floor=0.5))
     assert float(lifted[0]) == pytest.approx(0.5)
     good = _matrix([1.0, 2.0, 3.0])
@@ -234,3 +235,9 @@ def test_float32_gradients_are_finite_where_conditions_are_bad() -> None:
 def test_empty_batches_and_single_numbers() -> None:
     assert spd.log(torch.zeros(0, 3, 3)).shape == (0, 3, 3)
     assert torch.allclose(spd.log(torch.tensor([[4.0]])), torch.tensor([[4.0]]).log())
+
+
+def test_a_repaired_matrix_has_its_gradient() -> None:
+    """At repeated eigenvalues too, where eigenvectors have none."""
+    x = torch.diag(torch.tensor([2.0, 2.0, -1.0, -1.0], dtype=torch.float64)).requires_grad_()
+    assert gradcheck(lambda y: spd.project(y, floor=0.5), x)

@@ -11,8 +11,9 @@ from zoo.functional.spd import (
     log_cholesky,
     log_euclidean,
 )
-from zoo.functional.spd._checks import check, cholesky, project, refuse_indefinite, symmetrise
+from zoo.functional.spd._checks import cholesky, refuse_indefinite, symmetrise
 from zoo.functional.spd._eigen import Eigen, differential, eigen
+from zoo.functional.spd._points import check, project
 from zoo.functional.spd.matrix import (
     clamp,
     differential_exp,

@@ -16,13 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional.spd import matrix
-from zoo.functional.spd._checks import (
-    check,
-    cholesky,
-    project,
-    refuse_indefinite,
-    symmetrise,
-)
+from zoo.functional.spd._checks import cholesky, refuse_indefinite, symmetrise
 from zoo.functional.spd._deform import (
     deform,
     deform_vector,
@@ -43,6 +37,7 @@ from zoo.functional.spd._metric import (
     trace_product,
     whiten,
 )
+from zoo.functional.spd._points import check, project
 
 __all__ = [
     "check",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo.functional.spd import matrix
 from zoo.functional.spd._bures_transport import carry, from_origin, to_origin
-from zoo.functional.spd._checks import check, cholesky, project, refuse_indefinite, symmetrise
+from zoo.functional.spd._checks import cholesky, refuse_indefinite, symmetrise
 from zoo.functional.spd._deform import (
     deform,
     deform_vector,
@@ -38,6 +38,7 @@ from zoo.functional.spd._metric import (
     scalar,
     trace_product,
 )
+from zoo.functional.spd._points import check, project
 
 __all__ = [
     "check",

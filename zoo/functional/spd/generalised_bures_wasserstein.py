@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional.spd import bures_wasserstein as bures
-from zoo.functional.spd._checks import check, cholesky, project
+from zoo.functional.spd._checks import cholesky
 from zoo.functional.spd._deform import (
     deform,
     deform_vector,
@@ -24,6 +24,7 @@ from zoo.functional.spd._deform import (
     restore_vector,
 )
 from zoo.functional.spd._metric import Number, congruence, origin, random, whiten
+from zoo.functional.spd._points import check, project
 
 __all__ = [
     "check",

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.functional.spd._checks import check, cholesky, project
+from zoo.functional.spd._checks import cholesky
 from zoo.functional.spd._deform import (
     deform,
     deform_vector,
@@ -28,6 +28,7 @@ from zoo.functional.spd._metric import (
     trace_product,
     whiten,
 )
+from zoo.functional.spd._points import check, project
 
 __all__ = [
     "check",

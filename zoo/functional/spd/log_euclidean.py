@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional.spd import matrix
-from zoo.functional.spd._checks import check, project
 from zoo.functional.spd._eigen import eigen
 from zoo.functional.spd._metric import Number, invariant, normalised, origin, random, root, scalar
+from zoo.functional.spd._points import check, project
 
 __all__ = [
     "check",
