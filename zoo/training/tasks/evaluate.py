@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torchmetrics import Metric
 
 from zoo.datasets.domains import DomainDataset
 from zoo.errors import CapabilityError, DataError, UnknownNameError, nearest
@@ -127,6 +128,9 @@ def assess_part(
     if adapt_to is not None:
         model = adapted(model, adapt_to)
     meter = TaskMeter(task, classes_of(model, task)).to(model.device)
+    for metric in meter.modules():
+        if isinstance(metric, Metric):  # every process has seen the whole split
+            metric.sync_on_compute = False
     samples = TaskSamples(part, task, model.dtype, rank=rank_of(model))
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     was_training = model.training

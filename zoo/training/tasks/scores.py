@@ -42,10 +42,13 @@ class Score:
     Attributes:
         make: takes the number of classes.
         update: takes the metric and the rows of a batch.
+        keeps: whether the metric keeps all rows. Then a process without any must say so, or what
+            the processes exchange does not fit together.
     """
 
     make: Callable[[int], Metric]
     update: Callable[[Metric, Rows], None]
+    keeps: bool = False
 
 
 def _direct(metric: Metric, rows: Rows) -> None:
@@ -88,7 +91,9 @@ SCORES: dict[str, dict[str, Score]] = {
     "classification": {
         "accuracy": Score(lambda n: MulticlassAccuracy(n, average="micro"), _direct),
         "balanced_accuracy": Score(BalancedAccuracy, _direct),
-        "auroc": Score(lambda n: MulticlassAUROC(n, average="macro"), _classes),
+        "auroc": Score(
+            lambda n: MulticlassAUROC(n, average="macro", validate_args=False), _classes, True
+        ),
         "f1": Score(lambda n: MulticlassF1Score(n, average="macro"), _direct),
     },
     "regression": {
@@ -98,8 +103,10 @@ SCORES: dict[str, dict[str, Score]] = {
         "angle": Score(_mean, _degrees),
     },
     "link_prediction": {
-        "auroc": Score(lambda n: BinaryAUROC(), _pairs),
-        "average_precision": Score(lambda n: BinaryAveragePrecision(), _pairs),
+        "auroc": Score(lambda n: BinaryAUROC(validate_args=False), _pairs, True),
+        "average_precision": Score(
+            lambda n: BinaryAveragePrecision(validate_args=False), _pairs, True
+        ),
         "accuracy": Score(lambda n: BinaryAccuracy(), _pairs),
     },
     "language_model": {
@@ -129,8 +136,8 @@ class TaskMetrics(nn.Module):
     def update(self, rows: Rows) -> None:
         """Takes the rows of one batch in, those of weight zero left out."""
         rows = rows.counted()
-        if len(rows.target):
-            for name in self.metrics:
+        for name in self.metrics:
+            if len(rows.target) or self._table[name].keeps:
                 self._table[name].update(named(self.metrics, name), rows)
 
     def compute(self) -> dict[str, float]:
