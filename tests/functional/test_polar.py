@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DeviceError
 from zoo.functional.polar import leading_subspace, orthonormalize, polar, sylvester
 
 
@@ -119,3 +119,7 @@ def test_refusals() -> None:
         polar(normal(3, 2), special=True)
     with pytest.raises(ConfigError, match="1 to 3 dimensions, not 4"):
         leading_subspace(symmetric(normal(3, 3)), 4)
+    half = normal(3, 3).half()
+    for refused in (lambda: polar(half), lambda: orthonormalize(half)):
+        with pytest.raises(DeviceError, match="float16"):
+            refused()

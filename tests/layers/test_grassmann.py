@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DeviceError
 from zoo.functional import grassmann
 from zoo.layers.grassmann import (
     FRMap,
@@ -226,6 +226,8 @@ def test_refusals() -> None:
         ProjPool(0)
     with pytest.raises(ConfigError, match="no plane"):
         PluckerMixing(4, reduced_channels=1)
+    with pytest.raises(DeviceError, match="bfloat16"):
+        PluckerMixing(4).bfloat16()(torch.zeros(1, 3, 4, dtype=torch.bfloat16))
     for offsets in ((), (0, 1), (2, 2)):
         with pytest.raises(ConfigError, match="offsets"):
             PluckerMixing(4, offsets=offsets)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DeviceError
 from zoo.functional import rotations
 from zoo.functional.rotations import REPRESENTATIONS, so3
 from zoo.layers.rotations import ChordalLoss, GeodesicLoss, RotationHead, rotation_loss
@@ -51,5 +51,7 @@ def test_refusals() -> None:
         RotationHead(5, representation="axisangle")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="0 rotations"):
         RotationHead(5, rotations=0)
+    with pytest.raises(DeviceError, match="bfloat16"):
+        RotationHead(5).bfloat16()(torch.zeros(2, 5, dtype=torch.bfloat16))
     with pytest.raises(ConfigError, match="geodesic"):
         rotation_loss("geodesc")  # type: ignore[arg-type]

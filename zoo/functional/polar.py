@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from zoo.errors import ConfigError
+from zoo.functional.precision import check_precision
 
 #: differences of eigenvalues below this multiple of the precision times their size count as zero
 GAP = 8.0
@@ -88,11 +89,13 @@ def polar(
 
     Raises:
         ConfigError: more columns than rows, or `special` for matrices that aren't square.
+        DeviceError: half or integer precision.
     """
     n, p = x.shape[-2:]
     if p > n or (special and p != n):
         wanted = "a square matrix" if special else "at least as many rows as columns"
         raise ConfigError(f"the polar factor needs {wanted}; the matrix is {n} x {p}")
+    check_precision("polar", x)
     return _polar(x, special, gap)
 
 
@@ -138,10 +141,12 @@ def leading_subspace(x: Float[Tensor, "... n n"], rank: int) -> Float[Tensor, ".
 
     Raises:
         ConfigError: a rank below 1 or above n.
+        DeviceError: half or integer precision.
     """
     n = x.shape[-1]
     if not 1 <= rank <= n:
         raise ConfigError(f"a subspace of R^{n} has 1 to {n} dimensions, not {rank}")
+    check_precision("leading_subspace", x)
     return _leading(_symmetric(x), rank)
 
 
@@ -185,10 +190,12 @@ def orthonormalize(x: Float[Tensor, "... n p"]) -> Float[Tensor, "... n p"]:
 
     Raises:
         ConfigError: more columns than rows.
+        DeviceError: half or integer precision.
     """
     n, p = x.shape[-2:]
     if p > n:
         raise ConfigError(f"{p} columns of length {n} can't be orthonormal; take at most {n}")
+    check_precision("orthonormalize", x)
     q, r = torch.linalg.qr(x)
     signs = r.detach().diagonal(dim1=-2, dim2=-1).sign()
     return cast(Tensor, q * torch.where(signs == 0, 1.0, signs)[..., None, :])

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from zoo.errors import ConfigError
+from zoo.functional.precision import check_precision
 
 #: the paper's offsets
 OFFSETS = (1, 2, 4, 8, 12, 16)
@@ -72,8 +73,14 @@ class PluckerMixing(nn.Module):
     def forward(
         self, h: Float[Tensor, "batch time channels"]
     ) -> Float[Tensor, "batch time channels"]:
-        """The mixed sequence."""
-        g = self._planes(self.reduce(h))
+        """The mixed sequence.
+
+        Raises:
+            DeviceError: half precision, in which directions of short coordinates are lost.
+        """
+        z = self.reduce(h)
+        check_precision("PluckerMixing", z)
+        g = self._planes(z)
         a = torch.sigmoid(self.gate(torch.cat([h, g], dim=-1)))
         return a * h + (1 - a) * g
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, nearest
+from zoo.functional.precision import check_precision
 from zoo.functional.rotations import REPRESENTATIONS, representation, so3
 
 RepresentationName = Literal["6d", "5d", "svd9d", "quaternion", "axis_angle", "euler", "matrix"]
@@ -38,8 +39,13 @@ class RotationHead(nn.Module):
         self.linear = nn.Linear(in_channels, rotations * REPRESENTATIONS[representation].size)
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch rotations 3 3"]:
-        """Rotation matrices (in training, of "matrix", any matrices)."""
+        """Rotation matrices (in training, of "matrix", any matrices).
+
+        Raises:
+            DeviceError: half precision.
+        """
         vectors = self.linear(x).unflatten(-1, (self.rotations, -1))
+        check_precision("RotationHead", vectors)
         matrices = REPRESENTATIONS[self.representation].to_matrix(vectors)
         if self.representation == "matrix" and not self.training:
             return so3.project(matrices)
