@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import published_files as made
 import pytest
 
@@ -33,6 +34,26 @@ def test_published_files(name: str, tmp_path: Path) -> None:
 def test_pairs_of_sequences(tmp_path: Path) -> None:
     generate("prefix-10", tmp_path / "p.npz", train=30, val=5, test=5)
     comes_back(tmp_path / "p.yaml", tmp_path)
+
+
+def test_pairs_of_nodes(tmp_path: Path) -> None:
+    pairs = np.array([[0, 2, 1], [1, 0, 1]])
+    edges = np.array([[0, 1], [1, 2]])
+    np.savez(
+        tmp_path / "g.npz",
+        x=np.zeros((3, 2)),
+        edge_index=edges,
+        edge_label_index=pairs,
+        edge_label=np.array([1, 0, 1]),
+    )
+    comes_back(tmp_path / "g.npz", tmp_path)
+    assert zd.open(tmp_path / "a.npz")[0].edge_label_index.tolist() == pairs.tolist()
+
+
+def test_divided_edges_are_noted(tmp_path: Path) -> None:
+    spec = {"kind": "edges", "fractions": {"train": 0.5, "test": 0.5}}
+    done = zd.convert("balanced-tree", tmp_path / "a.npz", splits=spec)
+    assert any("division of the edges is not kept" in note for note in done.notes)
 
 
 def comes_back(path: str | Path, folder: Path) -> None:

@@ -87,6 +87,8 @@ def verified(path: Path, dataset: Any, part: Any) -> Iterator[str]:
     told = sorted(k for k, v in dataset.metadata.items() if v and k not in ("format", "kind"))
     if told:
         yield f"archives of this domain hold no metadata; not kept: {', '.join(told)}"
+    if dataset.domain == "graph" and dataset.edge_splits:
+        yield "the division of the edges is not kept; give splits= again when you open it"
     yield f"open it with domain={dataset.domain!r} where its arrays fit several"
 
 
@@ -131,6 +133,8 @@ def _arrays(name: str, entry: Field) -> dict[str, np.ndarray]:
     values, counts = entry.values, entry.counts
     if name == "edge_index" and counts is not None:
         return {"edge_index": values.T, "edge_counts": counts}
+    if name == "edge_label_index":
+        return {name: values.T}
     if name == "face" and counts is not None:
         sizes = np.full(len(values), 3)
         return {"faces": values.reshape(-1), "face_sizes": sizes, "face_counts": counts}
