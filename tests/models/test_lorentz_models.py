@@ -233,7 +233,7 @@ def test_unknown_relations_are_refused():
 
 
 def test_resnet18_and_its_counterpart():
-    model, flat = zoo.create("hcnn-resnet18"), zoo.create("resnet18-euclidean")
+    model, flat = zoo.create("hcnn-resnet18"), zoo.create("hcnn-resnet18-euclidean")
     assert [len(s) for s in model.stages] == [2, 2, 2, 2]
     norms = sum(isinstance(m, torch.nn.BatchNorm2d) for m in flat.modules())
     assert parameters(model) == parameters(flat) + norms == 11_178_782
