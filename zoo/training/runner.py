@@ -78,6 +78,30 @@ def train(
             overwrite=overwrite,
             progress=progress,
         )
+    return _train_atoms(
+        model,
+        resolved,
+        recipe,
+        folder,
+        tier,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def _train_atoms(
+    model: Any,
+    resolved: Recipe,
+    recipe: str | Path,
+    folder: Path,
+    tier: str | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    progress: Line | None,
+) -> Report:
+    """Trains a potential."""
     dataset = _open(resolved, recipes.find(recipe).parent)
     train_set, val_set = prepare.split(dataset, "train"), prepare.split(dataset, "val")
     prepare.check_elements(train_set, dataset)
