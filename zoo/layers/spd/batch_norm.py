@@ -146,8 +146,9 @@ class SPDBatchNorm(nn.Module):
         Args:
             x: SPD matrices; all leading axes are averaged over.
             domain: the number of each sample's domain along the first axis; only looked at with
-                `num_domains`. Without it all are domain 0 in training, and are normalised by the
-                mean of all domains' statistics in evaluation.
+                `num_domains`. Without it all are domain 0 in training, from then on the only one
+                that counts, and are normalised by the mean of all domains' statistics in
+                evaluation.
 
         Raises:
             ConfigError: for matrices of another size.
@@ -204,9 +205,10 @@ class SPDBatchNorm(nn.Module):
     def _normalise(self, x: Tensor, domain: int | None) -> Tensor:
         """Normalises by the statistics of one domain; None: of all of them."""
         y = self.chart.lift(x.reshape(-1, self.size, self.size))
-        if self.refitting and self.domain_specific and domain is None:
-            self.batches = torch.zeros_like(self.batches)  # the new samples are all that counts
         if self.training or self.refitting:
+            if self.domain_specific and domain is None:
+                # the new samples are all that counts from now on
+                self.batches = self.batches * (torch.arange(self.num_domains) == 0).to(self.batches)
             centred, var = self._from_batch(y, domain or 0)
         else:
             mean, var = self._pooled() if domain is None else self._stored(domain)
