@@ -231,5 +231,5 @@ def _group_inverse(x: Tensor) -> Tensor:
     """L^-1 L^-T with X = L L^T."""
     factor = spd.cholesky(x, where="the group inverse")
     eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
-    inverse = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
+    inverse: Tensor = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
     return inverse @ inverse.mT
