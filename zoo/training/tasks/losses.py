@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from zoo.errors import DataError
+from zoo.functional.rotations import so3
 from zoo.training._task_section import TaskLoss
 from zoo.training.losses import Sums, penalty, weighted_sums
 from zoo.training.recipe import Term
@@ -98,10 +99,10 @@ def _power(kind: str) -> Callable[[Rows, TaskLoss], Values]:
 
 
 def rotation_angle(first: Tensor, second: Tensor) -> Tensor:
-    """Angle between rotations, rad: 2 asin(|R1 - R2| / (2 sqrt 2)), in atan2 form.
+    """Angle between rotations, rad.
 
     Args:
-        first: (rows, d, d), or flat.
+        first: (rows, 3, 3), or flat.
         second: likewise.
 
     Returns:
@@ -110,12 +111,7 @@ def rotation_angle(first: Tensor, second: Tensor) -> Tensor:
     Raises:
         DataError: for anything but 3 x 3 matrices.
     """
-    a, b = (_matrices(value) for value in (first, second))
-    chord = (a - b).square().sum((-2, -1))  # 8 sin^2(angle / 2)
-    tiny = torch.finfo(chord.dtype).tiny
-    sine = (chord / 8.0).clamp(min=tiny).sqrt()
-    cosine = (1.0 - chord / 8.0).clamp(min=tiny).sqrt()
-    return 2.0 * torch.atan2(sine, cosine)
+    return so3.dist(_matrices(first), _matrices(second))
 
 
 def _matrices(value: Tensor) -> Tensor:
