@@ -69,11 +69,12 @@ def datasets() -> str:
     rows, texts = [], []
     for path in sorted(share.folder("datasets").glob("*.yaml")):
         about = read_yaml(path)
-        row = {"name": path.stem, "frames": about.get("frames"), "licence": about.get("licence")}
+        count = about.get("samples") or about.get("frames")
+        row = {"name": path.stem, "samples": count, "licence": about.get("licence")}
         rows.append(row | {"level of theory": about.get("level_of_theory"), "what": about["title"]})
         if path.with_suffix(".md").is_file():
             texts.append(demoted(path.with_suffix(".md").read_text(encoding="utf-8")))
-    columns = ("name", "what", "level of theory", "frames", "licence")
+    columns = ("name", "what", "level of theory", "samples", "licence")
     return "\n\n".join([_common.markdown(rows, columns), *texts])
 
 
@@ -105,6 +106,17 @@ def domains() -> str:
         parts += [f"## {name}", f"{head[:1].upper()}{head[1:]}", body.strip()]
         parts.append(f"Files: {', '.join(kinds)}.")
     return "\n\n".join(parts)
+
+
+def symmetries() -> str:
+    """The symmetry groups outside atoms, and what is measured of each."""
+    from zoo.testing import SAMPLE_GROUPS
+
+    rows = [
+        {"group": group, "acts": acts, "checks": [f"`{check}`" for check in checks] or "-"}
+        for group, (acts, checks) in SAMPLE_GROUPS.items()
+    ]
+    return _common.markdown(rows, ("group", "acts", "checks"))
 
 
 def verbs() -> str:
@@ -193,5 +205,6 @@ FILLERS: dict[str, Callable[..., str]] = {
     "domains": domains,
     "models": lambda: command("list", "--markdown"),
     "recipes": recipes,
+    "symmetries": symmetries,
     "verbs": verbs,
 }

@@ -134,7 +134,7 @@ def formats(domain: str) -> dict[str, str]:
 
 
 def write(
-    path: Path,
+    path: str | Path,
     structures: Sequence[Any],
     results: Sequence[dict[str, Any]],
     *,
@@ -158,6 +158,7 @@ def write(
         ConfigError: for another form.
         OutputError: if the file can't be written.
     """
+    path = Path(path)
     samples = isinstance(model, SampleModel)
     known = SAMPLE_FORMATS if samples else FORMATS
     form = known.get(path.suffix, path.suffix) if form is None else form

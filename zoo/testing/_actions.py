@@ -24,7 +24,7 @@ Move = Callable[[Any], Any]
 
 
 def _needs(subject: SampleSubject, check: str) -> None:
-    if not any(check in GROUPS[factor] for factor in subject.factors):
+    if not any(check in GROUPS[factor][1] for factor in subject.factors):
         raise Skip(f"the model's group is {subject.group}, which promises nothing of the kind")
 
 

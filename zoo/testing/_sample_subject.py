@@ -19,27 +19,32 @@ from zoo.testing.samples import Wanted
 #: how an output answers a group element: not at all, or by the same element
 SampleLaw = Literal["invariant", "equivariant"]
 
-#: symmetry groups outside atoms, and the checks that each brings. A spec may name several,
-#: joined by " x ", such as "S(n) x E(n)"
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    # nothing is promised
-    "none": (),
-    # the order of nodes, points or particles (checked in any case, where samples have them)
-    "S(n)": ("permutation",),
-    # x -> R x of positions, or of vectors; in the domain matrix X -> R X R^T
-    "SO(n)": ("rotation",),
-    "O(n)": ("rotation", "reflection"),
-    # the same with translations of positions
-    "SE(n)": ("rotation", "translation"),
-    "E(n)": ("rotation", "reflection", "translation"),
-    # X -> W X W^T by one invertible W for all samples, in general and lower triangular with a
-    # positive diagonal; models with `adapt` see the transformed samples first
-    "GL(n)": ("congruence",),
-    "T+(n)": ("congruence",),
-    # U -> U O by an orthogonal O for each sample: subspaces, whatever their bases
-    "Gr(p, n)": ("basis",),
-    # x -> L x by one Lorentz transformation of the last axis, time first
-    "O(1, n)": ("isometry",),
+#: symmetry groups outside atoms: how each acts, and the checks that it brings. A spec may name
+#: several, joined by " x ", such as "S(n) x E(n)"
+GROUPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "none": ("nothing is promised", ()),
+    "S(n)": (
+        "the order of nodes, points or particles (measured wherever samples have them)",
+        ("permutation",),
+    ),
+    "SO(n)": (
+        "x -> R x of positions or vectors, R of determinant 1; X -> R X R^T of matrices",
+        ("rotation",),
+    ),
+    "O(n)": ("the same with reflections", ("rotation", "reflection")),
+    "SE(n)": ("rotations and translations of positions", ("rotation", "translation")),
+    "E(n)": ("the same with reflections", ("rotation", "reflection", "translation")),
+    "GL(n)": (
+        "X -> W X W^T by one invertible W for all samples (x -> W x of signals); a model with "
+        "`adapt` sees the transformed samples first",
+        ("congruence",),
+    ),
+    "T+(n)": ("the same, W lower triangular with a positive diagonal", ("congruence",)),
+    "Gr(p, n)": ("U -> U O by an orthogonal O for each sample: other bases", ("basis",)),
+    "O(1, n)": (
+        "x -> L x by one Lorentz transformation of the last axis, time first",
+        ("isometry",),
+    ),
 }
 
 
