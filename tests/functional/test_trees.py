@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zoo.errors import ConfigError, DataError
-from zoo.functional import lorentz
+from zoo.functional import lorentz, poincare
 from zoo.functional.trees import distortion, graph_distances, mean_average_precision, sarkar
 
 
@@ -78,6 +78,18 @@ def test_the_default_scale_fits_float64():
     assert 28.0 < float(radii.max()) < 31.0 and tree.root == 0
     assert float((coordinate_distances(tree.tangents) - tree.distances).abs().max()) < 1e-2
     assert mean_average_precision(coordinate_distances(tree.tangents), edges) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(torch.float32, 2.5), (torch.float64, 5.5)], ids=["float32", "float64"]
+)
+def test_the_hyperboloid_keeps_depth_that_the_ball_loses(dtype, scale):
+    edges, count = balanced(2, 8)
+    z = sarkar(edges, count, scale=scale, root=0).tangents.to(dtype)
+    ball = poincare.exp0(z / 2)  # tangents there are twice as long as their coordinates
+    inside = mean_average_precision(poincare.dist(ball[:, None], ball[None]), edges)
+    assert mean_average_precision(coordinate_distances(z), edges) == 1.0
+    assert inside < 0.98
 
 
 def test_average_precision_by_hand():
