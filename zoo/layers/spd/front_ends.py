@@ -78,7 +78,7 @@ class Covariance(nn.Module):
 
 
 class DelayEmbedding(nn.Module):
-    """Delayed copies of a signal stacked as channels; see `zoo.functional.delay_embed`.
+    """Delayed copies of a signal stacked as channels; see `zoo.functional.covariance.delay_embed`.
 
     Args:
         order: number of copies, the signal itself included.
