@@ -44,7 +44,7 @@ def cholesky(
     """The lower factor of X = L L^T.
 
     Args:
-        x: symmetric positive definite matrices; the lower triangles are read.
+        x: symmetric positive definite matrices; one triangle is read.
         where: names them in the message.
 
     Raises:
@@ -53,7 +53,7 @@ def cholesky(
     """
     check_precision(where, x)
     factor: Tensor
-    factor, info = torch.linalg.cholesky_ex(x)
+    factor, info = torch.linalg.cholesky_ex(x.mT)  # as LAPACK stores it: copied whole
     if bool(info.any()):
         data = symmetrise(x.detach())
         refuse_infinite(data, where)

@@ -59,7 +59,7 @@ def check(
             "or pass project=True"
         )
     # a Cholesky factor costs a fifth of the eigenvalues, which are needed only for the message
-    if bool(torch.linalg.cholesky_ex(data)[1].any()):
+    if bool(torch.linalg.cholesky_ex(data.mT)[1].any()):
         refuse_indefinite(torch.linalg.eigvalsh(symmetrise(data)), where)
     return x
 
