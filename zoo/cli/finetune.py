@@ -20,7 +20,10 @@ Method = Annotated[
 ]
 Head = Annotated[
     str | None,
-    typer.Option(help="new:NAME for a new energy head beside the old one, or the head to train."),
+    typer.Option(
+        help="new:NAME for a new energy head beside the old one, or the head to train; outside "
+        "atoms: new for a fresh head even where the classes are the same."
+    ),
 ]
 Freeze = Annotated[
     str | None, typer.Option(help="Parameters that stay as they are: 'layers.*,readout*'.")
