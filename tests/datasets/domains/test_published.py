@@ -13,6 +13,7 @@ import torch
 from scipy import sparse
 
 import zoo.datasets as zd
+from zoo.datasets.domains._matlab import read_mat
 from zoo.datasets.domains._trees import sparse_matrix
 from zoo.errors import ConfigError, DataError, UnsafeFileError
 
@@ -250,8 +251,33 @@ def test_matlab_folders(tmp_path: Path) -> None:
         zd.open(place)
     assert zd.open(place, keys={"x": "Y1"}).hash == dataset.hash
     (place / "train" / "1" / "0.mat").write_bytes(b"MATLAB 7.3")
-    with pytest.raises(DataError, match="no MATLAB file up to version 7.2"):
+    with pytest.raises(DataError, match="no MATLAB file of the versions 5 to 7.2"):
         zd.open(place)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_what_matlab_files_hold(tmp_path: Path, compressed: bool) -> None:
+    """Whatever SciPy writes of numbers is read back, and nothing else is."""
+    from scipy.io import savemat
+
+    path = tmp_path / "a.mat"
+    rng = made.generator()
+    arrays: dict[str, Any] = {
+        "doubles": rng.normal(size=(3, 4)),
+        "floats": rng.normal(size=(2, 2)).astype(np.float32),
+        "bytes": np.array([[1, 2, 250]], np.uint8),
+        "whole": np.array([[1, -2], [3, 70000]], np.int64),
+        "complex": rng.normal(size=(2, 3)) + 1j * rng.normal(size=(2, 3)),
+        "cube": rng.normal(size=(2, 3, 4)),
+    }
+    others = {"text": "abcdef", "cell": np.array([[1, "a"]], object), "struct": {"a": np.eye(3)}}
+    savemat(path, arrays | others | {"sparse": sparse.eye(3)}, do_compression=compressed)
+    for name, array in arrays.items():
+        read = read_mat(path, name)
+        assert np.array_equal(read, array) and read.dtype.kind == array.dtype.kind
+    for name in (*others, "sparse", "missing"):
+        with pytest.raises(DataError, match=f"one matrix of numbers called '{name}'"):
+            read_mat(path, name)
 
 
 # --- pictures ----------------------------------------------------------------------------------

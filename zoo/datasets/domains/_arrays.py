@@ -1,4 +1,4 @@
-"""Arrays and pictures in files of their own: .npy, .mat, .png and .jpeg."""
+"""Arrays and pictures in files of their own: .npy, .png and .jpeg."""
 
 import math
 import warnings
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.io import loadmat
 
 from zoo.datasets._archive import _header
 from zoo.datasets.domains._raw import Keys, Raw
@@ -124,39 +123,3 @@ def _picture(path: Path, kind: str) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # PIL raises whatever its decoders run into
         raise DataError(f"{path} can't be read: {type(error).__name__}: {error}") from error
-
-
-def read_mat(path: Path, name: str | None = None) -> np.ndarray:
-    """The array of a MATLAB file (up to version 7.2).
-
-    Args:
-        path: the file.
-        name: of the variable; not needed where one variable alone is a matrix of numbers.
-
-    Raises:
-        DataError: for a damaged file, or one without that variable.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            held = loadmat(str(path), struct_as_record=True, variable_names=name)
-    except MemoryError:
-        raise
-    except Exception as error:  # SciPy raises whatever its parser runs into
-        raise DataError(
-            f"{path} is no MATLAB file up to version 7.2: {type(error).__name__}: {error}"
-        ) from error
-    found = {
-        key: value
-        for key, value in held.items()
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" and value.size > 1
-    }
-    if name is not None:
-        found = {name: found[name]} if name in found else {}
-    if len(found) != 1:
-        have = ", ".join(sorted(found)) or "none"
-        raise DataError(
-            f"{path} should hold one matrix of numbers{f' called {name!r}' if name else ''}; it "
-            f'has {have}; name it with keys={{"x": "..."}}'
-        )
-    return np.asarray(next(iter(found.values())))

@@ -14,6 +14,7 @@ from zoo.datasets.domains import (
     _csv,
     _folders,
     _graph_files,
+    _matlab,
     _meshes,
     _pickles,
     _pictures,
@@ -135,7 +136,7 @@ def _folder_of(
 def _mats(path: Path, keys: Keys | None) -> Raw:
     name = dict(keys or {}).get("x")
     found = _folders.listing(path, (".mat",))
-    raw = _folders.stacked(path, found, lambda file: _arrays.read_mat(file, name), "mat folder")
+    raw = _folders.stacked(path, found, lambda file: _matlab.read_mat(file, name), "mat folder")
     return replace(raw, consumed=frozenset(("x",)))
 
 
@@ -195,7 +196,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         "image pickled cifar folder",
-        ("",),
+        (".meta",),
         "image",
         _pictures.read_pickled_cifar,
         True,
