@@ -29,7 +29,7 @@ class TestHNNPPFlat(SampleContract):
 
 class TestHNNPPOnImages(SampleContract):
     architecture = "hnnpp"
-    config = {"in_channels": 24, "out_channels": 2, "domain": "image"}
+    config = {"in_channels": 64, "out_channels": 2, "domain": "image"}
 
 
 class TestHGCN(SampleContract):
