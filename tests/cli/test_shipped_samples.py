@@ -37,6 +37,16 @@ def test_these_domains_ship_weights() -> None:
     assert set(SHIPPED.values()) >= DOMAINS
 
 
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_shipped_weights_are_described(name: str) -> None:
+    about = registry.info(name)
+    certificate = about["certificate"]
+    assert certificate["passed"] and certificate["domain"] == SHIPPED[name]
+    assert certificate["name"] == name
+    assert about["golden"] and about["metrics"] and about["limits"]
+    assert about["training"]["data"][0]["sha256"] and about["license"]["weights"] != "not stated"
+
+
 @pytest.fixture(scope="module")
 def models() -> dict[str, SampleModel]:
     return {name: zoo.load(name, check=True) for name in SHIPPED}

@@ -196,9 +196,9 @@ def _odd_bases(axes: tuple[int, ...], rng: np.random.Generator) -> dict[str, Sam
 def _odd_signals(wanted: Wanted, rng: np.random.Generator) -> dict[str, Samples]:
     """Series whose covariance is the identity, has repeated eigenvalues, or is tiny."""
     channels, times = wanted.axes(4, 64)
-    phases = 2 * np.pi * np.arange(times) / times
-    waves = [np.cos((k // 2 + 1) * phases + (k % 2) * np.pi / 2) for k in range(channels)]
-    white = np.stack(waves)
+    # noise, whose delayed copies are independent as well
+    noise = rng.normal(size=(times, channels))
+    white = np.linalg.qr(noise - noise.mean(0))[0].T * np.sqrt(times)
     scaled = white * np.exp(np.arange(channels) // 2)[:, None]
     found = {"white": white, "repeated powers": scaled, "small": 1e-3 * white}
     return {name: [{"x": x}] * 2 for name, x in found.items()}
