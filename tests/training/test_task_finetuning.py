@@ -170,3 +170,10 @@ def test_numbers_of_another_scale_get_a_head_of_theirs(tmp_path: Path) -> None:
     assert report.metrics["fine_tuned"]["rmse"] < 0.3 * two.std()
     loaded = zoo.load(tmp_path / "tuned", check=True)
     assert loaded.normalisation["prediction"]["mean"][0] > 1e5
+
+
+def test_training_samples_are_held_out_where_a_file_has_none(parent: Path, tmp_path: Path) -> None:
+    tiny_data.vectors(tmp_path / "mine.npz")
+    splits = {"kind": "time", "fractions": {"train": 0.5, "test": 0.5}}
+    report = tune(parent, tmp_path / "mine.npz", splits=splits, epochs=1)
+    assert report.details["samples"] == {"train": 27, "val": 3, "test": 30}

@@ -271,7 +271,14 @@ def _make(model: Any, recipe: Recipe, dataset: DomainDataset) -> Job:
     order = None
     if recipe.task is not None and recipe.task.kind == "classification":
         order = renumbering(model, dataset)
-    return make_job(model, recipe, dataset, lambda key: f"finetune: {key}", renumbered=order)
+    return make_job(
+        model,
+        recipe,
+        dataset,
+        lambda key: f"finetune: {key}",
+        renumbered=order,
+        hold_out=True,
+    )
 
 
 def _kit(job: Job, wish: Wish, old: OldData) -> Kit | None:

@@ -1,7 +1,7 @@
 """The splits of a data set as training sees them: samples, or rows of the only sample."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,16 @@ class Part:
         return Part(data, self.name, self.mask, domains, self.renumbered)
 
 
-def make_parts(dataset: DomainDataset, task: Task, where: Where) -> dict[str, Part]:
+def make_parts(
+    dataset: DomainDataset, task: Task, where: Where, *, hold_out: bool = False
+) -> dict[str, Part]:
     """The splits train, val, and where there are such, test and adapt.
+
+    Args:
+        dataset: with splits.
+        task: what is learnt.
+        where: see `Where`.
+        hold_out: where there is no split to validate on, take every tenth training sample.
 
     Raises:
         DataError: there is no split to train on or to validate on.
@@ -94,14 +102,25 @@ def make_parts(dataset: DomainDataset, task: Task, where: Where) -> dict[str, Pa
         return {name: Part(dataset, name, None, numbers) for name in ("train", "val")}
     else:
         found = {}
+    if hold_out and "val" not in found and "train" in found and found["train"].mask is None:
+        found |= _hold_out(found["train"])
     for name in ("train", "val"):
         if name not in found:
             raise DataError(
                 f"{where('data.splits')}: {dataset.source} has no split {name!r} "
                 f"({nearest(name, found)}); give splits, such as {{kind: random, fractions: "
-                "{train: 0.8, val: 0.1, test: 0.1}, seed: 0}"
+                "{train: 0.8, val: 0.1, test: 0.1}, seed: 0}; those of kind leave_out take "
+                "val_fraction: 0.1"
             )
     return found
+
+
+def _hold_out(train: Part) -> dict[str, Part]:
+    """Every tenth sample to validate on; the last one of fewer."""
+    places = np.arange(len(train))
+    held = places % 10 == 9 if len(train) >= 10 else places == len(train) - 1
+    rest, val = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
+    return {"train": rest, "val": replace(val, name="val")} if len(rest) else {}
 
 
 def domain_numbers(

@@ -64,6 +64,7 @@ def make_job(
     where: Where,
     *,
     renumbered: np.ndarray | None = None,
+    hold_out: bool = False,
 ) -> Job:
     """Checks task, data and model against each other.
 
@@ -73,6 +74,7 @@ def make_job(
         dataset: open.
         where: says where a key of the recipe stands.
         renumbered: the model's number of each class of the data, where they differ.
+        hold_out: where there is no split to validate on, take every tenth training sample.
 
     Raises:
         RecipeError: a task that domain or model can't have, or another number of classes.
@@ -94,7 +96,7 @@ def make_job(
     dataset.check()
     parts = {
         name: replace(part, renumbered=renumbered)
-        for name, part in make_parts(dataset, task, where).items()
+        for name, part in make_parts(dataset, task, where, hold_out=hold_out).items()
     }
     check_labels(parts, task, model, where)
     if task.section.adapt:
