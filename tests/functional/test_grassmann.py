@@ -243,3 +243,18 @@ def test_refusals_of_projectors() -> None:
         projector.check(p + torch.ones(N, N, dtype=torch.float64).triu(1), where="x")
     with pytest.raises(ManifoldError, match="one rank"):
         projector.to_basis(p * torch.tensor([1.0, 2.0], dtype=torch.float64)[:, None, None])
+
+
+def test_one_point_against_many() -> None:
+    x, y = bases(1)[0], bases(5, 1)
+    for geometry, one, many in (
+        (grassmann, x, y),
+        (projector, projector.from_basis(x), projector.from_basis(y)),
+    ):
+        v = geometry.log(one, many)
+        singly = torch.stack([geometry.log(one, point) for point in many])
+        assert (v - singly).abs().max() < 1e-12
+        assert geometry.dist(one, many).shape == (5,)
+        assert geometry.exp(one, v).shape == many.shape
+        assert geometry.transport(one, many, v[0]).shape == many.shape
+        assert geometry.geodesic(one, many, torch.linspace(0, 1, 5).double()).shape == many.shape

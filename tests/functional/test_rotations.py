@@ -185,3 +185,15 @@ def test_refusals() -> None:
         rotations.representation("quaternions")
     with pytest.raises(ConfigError, match="no rotations"):
         so3.mean(draw(2)[:0])
+
+
+def test_one_point_against_many() -> None:
+    x, y = draw(1)[0], draw(5, 1)
+    for geometry in (so3, son):
+        v = geometry.log(x, y)
+        singly = torch.stack([geometry.log(x, point) for point in y])
+        assert (v - singly).abs().max() < 1e-12
+        assert geometry.dist(x, y).shape == (5,)
+        assert (geometry.exp(x, v) - y).abs().max() < 1e-12
+        assert geometry.transport(x, y, v[0]).shape == y.shape
+        assert geometry.geodesic(x, y, torch.linspace(0, 1, 5).double()).shape == y.shape
