@@ -286,3 +286,31 @@ def test_refusals() -> None:
             metric.mean(x[None], torch.zeros(1, dtype=torch.float64))
     with pytest.raises(ManifoldError, match="whether the geodesic exists"):
         spd.bures_wasserstein.exp(x, -3.0 * x)
+
+
+@pytest.mark.parametrize("name", DEFORMED)
+def test_one_point_against_many(name: str) -> None:
+    metric, options = DEFORMED[name]
+    options = _double(options)
+    x, y = _points(3, 3), _points(5, 3, 3, seed=1)
+    many = x.expand(5, 3, 3)
+    v = 0.1 * spd.symmetrise(_points(3, 3, seed=2))
+    vs = 0.1 * spd.symmetrise(_points(5, 3, 3, seed=3))
+    pairs = [
+        (metric.dist(x, y, **options), metric.dist(many, y, **options)),
+        (metric.log(x, y, **options), metric.log(many, y, **options)),
+        (metric.log(y, x, **options), metric.log(y, many, **options)),
+        (metric.exp(x, vs, **options), metric.exp(many, vs, **options)),
+        (metric.exp(y, v, **options), metric.exp(y, v.expand(5, 3, 3), **options)),
+        (metric.inner(x, v, vs, **options), metric.inner(many, v.expand(5, 3, 3), vs, **options)),
+        (metric.geodesic(x, y, 0.3, **options), metric.geodesic(many, y, 0.3, **options)),
+        (metric.transport(x, y, v, **options), metric.transport(many, y, v, **options)),
+        (metric.transport(y, x, vs, **options), metric.transport(y, many, vs, **options)),
+        (
+            metric.transport(x, y[0], vs, **options),
+            metric.transport(many, y[0].expand(5, 3, 3), vs, **options),
+        ),
+    ]
+    for found, wanted in pairs:
+        assert found.shape == wanted.shape
+        _same(found, wanted, 1e-11)

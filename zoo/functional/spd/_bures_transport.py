@@ -33,7 +33,7 @@ ROUNDS = 60  # of the fixed-point iteration on one piece; about 15 are needed
 
 
 def to_origin(
-    x: Float[Tensor, "*batch n n"], v: Float[Tensor, "*batch n n"]
+    x: Float[Tensor, "*#batch n n"], v: Float[Tensor, "*#batch n n"]
 ) -> Float[Tensor, "*batch n n"]:
     """V carried from X to the identity: entries times sqrt(2 / (l_i + l_j)) in the eigenbasis.
 
@@ -43,7 +43,7 @@ def to_origin(
 
 
 def from_origin(
-    x: Float[Tensor, "*batch n n"], v: Float[Tensor, "*batch n n"]
+    x: Float[Tensor, "*#batch n n"], v: Float[Tensor, "*#batch n n"]
 ) -> Float[Tensor, "*batch n n"]:
     """V carried from the identity to X: the inverse of `to_origin`."""
     return _closed(x, v, Sqrt())
@@ -51,6 +51,8 @@ def from_origin(
 
 def carry(x: Tensor, y: Tensor, v: Tensor, pieces: int | None) -> Tensor:
     """V carried from X to Y along the geodesic."""
+    shape = torch.broadcast_shapes(x.shape, y.shape, v.shape)
+    x, y, v = (a.expand(shape) for a in (x, y, v))
     factor = cholesky(x, where="transport: the first matrix")
     half = matrix.sqrt(factor.mT @ y @ factor)
     half = torch.linalg.solve_triangular(factor.mT, half, upper=True)

@@ -117,7 +117,7 @@ def eigen(x: Float[Tensor, "*batch n n"]) -> Eigen:
 
 
 def differential(
-    function: Scalar, x: Float[Tensor, "*batch n n"] | Eigen, v: Float[Tensor, "*batch n n"]
+    function: Scalar, x: Float[Tensor, "*#batch n n"] | Eigen, v: Float[Tensor, "*#batch n n"]
 ) -> Float[Tensor, "*batch n n"]:
     """Df(X)[V], the derivative of a matrix function in a symmetric direction.
 

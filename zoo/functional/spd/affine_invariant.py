@@ -55,8 +55,8 @@ __all__ = [
 
 
 def exp(
-    x: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
     alpha: Number = 1.0,
@@ -69,8 +69,8 @@ def exp(
 
 
 def log(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
     alpha: Number = 1.0,
@@ -84,8 +84,8 @@ def log(
 
 
 def dist(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
     alpha: Number = 1.0,
@@ -110,9 +110,9 @@ def dist(
 
 
 def inner(
-    x: Float[Tensor, "*batch n n"],
-    u: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    u: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
     alpha: Number = 1.0,
@@ -125,9 +125,9 @@ def inner(
 
 
 def transport(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
     alpha: Number = 1.0,
@@ -142,8 +142,8 @@ def transport(
 
 
 def geodesic(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     t: float | Float[Tensor, "*times"],
     *,
     theta: Number = 1.0,

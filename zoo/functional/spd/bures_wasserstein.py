@@ -58,8 +58,8 @@ __all__ = [
 
 
 def exp(
-    x: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
@@ -78,8 +78,8 @@ def exp(
 
 
 def log(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
@@ -91,8 +91,8 @@ def log(
 
 
 def dist(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch"]:
@@ -103,9 +103,9 @@ def dist(
 
 
 def inner(
-    x: Float[Tensor, "*batch n n"],
-    u: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    u: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch"]:
@@ -116,9 +116,9 @@ def inner(
 
 
 def transport(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
     pieces: int | None = None,
@@ -139,8 +139,8 @@ def transport(
 
 
 def geodesic(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     t: float | Float[Tensor, "*times"],
     *,
     theta: Number = 1.0,

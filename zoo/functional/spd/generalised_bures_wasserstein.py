@@ -42,8 +42,8 @@ __all__ = [
 
 
 def exp(
-    x: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     m: Float[Tensor, "n n"] | None = None,
     theta: Number = 1.0,
@@ -55,8 +55,8 @@ def exp(
 
 
 def log(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     m: Float[Tensor, "n n"] | None = None,
     theta: Number = 1.0,
@@ -68,8 +68,8 @@ def log(
 
 
 def dist(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     m: Float[Tensor, "n n"] | None = None,
     theta: Number = 1.0,
@@ -80,9 +80,9 @@ def dist(
 
 
 def inner(
-    x: Float[Tensor, "*batch n n"],
-    u: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    u: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     m: Float[Tensor, "n n"] | None = None,
     theta: Number = 1.0,
@@ -94,9 +94,9 @@ def inner(
 
 
 def transport(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     m: Float[Tensor, "n n"] | None = None,
     theta: Number = 1.0,
@@ -111,8 +111,8 @@ def transport(
 
 
 def geodesic(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     t: float | Float[Tensor, "*times"],
     *,
     m: Float[Tensor, "n n"] | None = None,

@@ -60,8 +60,8 @@ def from_triangle(y: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]
 
 
 def exp(
-    x: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
@@ -75,8 +75,8 @@ def exp(
 
 
 def log(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
@@ -91,8 +91,8 @@ def log(
 
 
 def dist(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch"]:
@@ -102,9 +102,9 @@ def dist(
 
 
 def inner(
-    x: Float[Tensor, "*batch n n"],
-    u: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    u: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch"]:
@@ -118,9 +118,9 @@ def inner(
 
 
 def transport(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
@@ -135,8 +135,8 @@ def transport(
 
 
 def geodesic(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     t: float | Float[Tensor, "*times"],
     *,
     theta: Number = 1.0,

@@ -30,8 +30,8 @@ __all__ = [
 
 
 def exp(
-    x: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     alpha: Number = 1.0,
     beta: Number = 0.0,
@@ -43,8 +43,8 @@ def exp(
 
 
 def log(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     alpha: Number = 1.0,
     beta: Number = 0.0,
@@ -55,8 +55,8 @@ def log(
 
 
 def dist(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     *,
     alpha: Number = 1.0,
     beta: Number = 0.0,
@@ -67,9 +67,9 @@ def dist(
 
 
 def inner(
-    x: Float[Tensor, "*batch n n"],
-    u: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    u: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     alpha: Number = 1.0,
     beta: Number = 0.0,
@@ -81,9 +81,9 @@ def inner(
 
 
 def transport(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     *,
     alpha: Number = 1.0,
     beta: Number = 0.0,
@@ -93,8 +93,8 @@ def transport(
 
 
 def geodesic(
-    x: Float[Tensor, "*batch n n"],
-    y: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    y: Float[Tensor, "*#batch n n"],
     t: float | Float[Tensor, "*times"],
     *,
     alpha: Number = 1.0,

@@ -74,33 +74,35 @@ def power(
 
 
 def differential_log(
-    x: Float[Tensor, "*batch n n"] | Eigen, v: Float[Tensor, "*batch n n"]
+    x: Float[Tensor, "*#batch n n"] | Eigen, v: Float[Tensor, "*#batch n n"]
 ) -> Float[Tensor, "*batch n n"]:
     """D log(X)[V]: takes a tangent vector at X to one at log X."""
     return _eigen.differential(Log(), x, v)
 
 
 def differential_exp(
-    x: Float[Tensor, "*batch n n"] | Eigen, v: Float[Tensor, "*batch n n"]
+    x: Float[Tensor, "*#batch n n"] | Eigen, v: Float[Tensor, "*#batch n n"]
 ) -> Float[Tensor, "*batch n n"]:
     """D exp(X)[V]."""
     return _eigen.differential(Exp(), x, v)
 
 
 def differential_power(
-    x: Float[Tensor, "*batch n n"],
-    v: Float[Tensor, "*batch n n"],
+    x: Float[Tensor, "*#batch n n"],
+    v: Float[Tensor, "*#batch n n"],
     exponent: float | Float[Tensor, "*exponents"],
 ) -> Float[Tensor, "*batch n n"]:
     """D(X^p)[V]. A tensor as exponent gets its gradient."""
     if isinstance(exponent, Tensor):
         p = exponent[..., None, None]
         return differential_exp(p * log(x), p * differential_log(x, v))
-    return v if exponent == 1.0 else _eigen.differential(Power(exponent), x, v)
+    if exponent == 1.0:
+        return v.expand(torch.broadcast_shapes(x.shape, v.shape))
+    return _eigen.differential(Power(exponent), x, v)
 
 
 def lyapunov(
-    x: Float[Tensor, "*batch n n"], v: Float[Tensor, "*batch n n"]
+    x: Float[Tensor, "*#batch n n"], v: Float[Tensor, "*#batch n n"]
 ) -> Float[Tensor, "*batch n n"]:
     """The solution Y of X Y + Y X = V for symmetric V; differentiable at every order.
 
