@@ -57,7 +57,7 @@ def test_a_second_derivative_is_finite() -> None:
 def test_the_counterpart_has_as_many_parameters() -> None:
     sizes = [
         sum(p.numel() for p in zoo.create(name).parameters())
-        for name in ("grassmann-flow-s", "grassmann-flow-s-attention")
+        for name in ("grassmann_flow-s", "grassmann_flow-s-attention")
     ]
     assert abs(sizes[0] / sizes[1] - 1) < 0.01
 

@@ -10,7 +10,7 @@ from zoo.layers.rotations import ChordalLoss
 
 
 def test_the_network_of_the_paper() -> None:
-    model = zoo.create("rotation-mlp-6d")
+    model = zoo.create("rotation_mlp-6d")
     sizes = [layer[0].weight.shape for layer in model.layers]
     assert sizes == [(128, 9), (128, 128), (128, 128)]
     assert model.head.linear.out_features == 6

@@ -8,6 +8,7 @@ from zoo.cli import _common
 
 MODEL_COLUMNS = ("name", "domain", "symmetry", "title")
 ATOMS_COLUMNS = ("name", "elements", "level of theory", "license")
+FOLDED_COLUMNS = ("name", "title", "domain", "symmetry", "presets")
 CHECKPOINT_COLUMNS = ("name", "domain", "inputs", "classes", "trained on", "license")
 
 
@@ -23,7 +24,11 @@ def command(
         bool, typer.Option("--pretrained/--no-pretrained", help="Trained weights instead.")
     ] = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown/--no-markdown", help="Print a Markdown table.")
+        bool,
+        typer.Option(
+            "--markdown/--no-markdown",
+            help="Print a Markdown table; presets stand beside their architecture.",
+        ),
     ] = False,
     as_json: _common.Json = False,
 ) -> None:
@@ -40,8 +45,20 @@ def command(
     )
     rows = [_row(name) for name in names]
     columns = _columns(rows) if pretrained else MODEL_COLUMNS
+    if as_markdown and not as_json and not pretrained:
+        rows, columns = _folded(rows), FOLDED_COLUMNS
     draw = _common.markdown if as_markdown else _common.table
     _common.emit(rows, draw(rows, columns) if rows else "nothing matches", as_json=as_json)
+
+
+def _folded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each architecture, with those of its presets that were listed."""
+    folded: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row["name"] != row["architecture"]):
+        entry = folded.setdefault(row["architecture"], {**row, "presets": []})
+        if entry["name"] != row["name"]:
+            entry["presets"].append(f"`{row['name']}`")
+    return list(folded.values())
 
 
 def _columns(rows: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -58,7 +75,8 @@ def _row(name: str) -> dict[str, Any]:
     if about["kind"] != "checkpoint":
         group = about["symmetry"]["group"]
         domains = ", ".join([about["domain"], *about.get("accepts", ())])
-        return {"name": name, "domain": domains, "title": about["title"], "symmetry": group}
+        row = {"name": name, "domain": domains, "title": about["title"], "symmetry": group}
+        return row | {"architecture": about.get("architecture", name)}
     inputs = about.get("inputs") or {}
     training = about.get("training") or {}
     row = {
