@@ -133,6 +133,7 @@ def test_list_as_json(cli: Callable[..., tuple[int, str, str]]) -> None:
         "name": "tensornet",
         "domain": "atoms",
         "title": "TensorNet",
+        "architecture": "tensornet",
         "symmetry": "O(3)",
     } in rows
     assert cli("list", "no-such-*")[1] == "nothing matches\n"
