@@ -131,3 +131,10 @@ def test_refusals_of_odd_inputs_are_noted() -> None:
 
     result = run_check("odd_inputs", SampleSubject(build(Picky)))
     assert result.passed and "no diagonal" in str(result.detail["identity refused"])
+
+
+def test_constants_of_the_manifest_survive_saving() -> None:
+    model = HonestMatrix()
+    model.set_normalisation(x=(0.25, 3.0))
+    result = run_check("save_load", SampleSubject(unsettled(model), "float64"))
+    assert result.status == "passed", result.describe()

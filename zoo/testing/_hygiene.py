@@ -4,7 +4,7 @@ import copy
 import os
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -63,6 +63,9 @@ def _fresh(subject: BaseSubject) -> nn.Module:
                 f"{kind.__name__} can't be built anew ({problem}); keep its constructor arguments "
                 "in the attribute `hparams`"
             ) from problem
+    constants = getattr(subject.original, "normalisation", None)
+    if constants:  # the manifest keeps them, not the state
+        cast(Any, fresh).normalisation = copy.deepcopy(constants)
     return fresh.to(subject.torch_dtype)
 
 
