@@ -11,7 +11,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-PYTEST_ARGS ?=
+# one process per core; a file or class stays in one, which shares what is costly to set up
+PYTEST_ARGS ?= -n auto --dist loadscope
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install $(PIP_ARGS)
