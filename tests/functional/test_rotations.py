@@ -181,6 +181,10 @@ def test_refusals() -> None:
         so3.check(-draw(2), where="layer")
     with pytest.raises(DeviceError, match="bfloat16"):
         so3.log(EYE.bfloat16(), EYE.bfloat16())
+    for name in set(REPRESENTATIONS) - {"matrix"}:  # which computes nothing
+        item = REPRESENTATIONS[name]
+        with pytest.raises(DeviceError, match="float16"):
+            item.to_matrix(torch.ones(item.size, dtype=torch.float16))
     with pytest.raises(ConfigError, match="quaternion"):
         rotations.representation("quaternions")
     with pytest.raises(ConfigError, match="no rotations"):

@@ -228,6 +228,22 @@ def test_refusals() -> None:
         PluckerMixing(4, reduced_channels=1)
     with pytest.raises(DeviceError, match="bfloat16"):
         PluckerMixing(4).bfloat16()(torch.zeros(1, 3, 4, dtype=torch.bfloat16))
+    x = grassmann.random((1, 1, N, P)).half()
+    square = x @ x.mT
+    for call in (
+        lambda: FRMap(N, N).half()(x),
+        lambda: ReOrth()(x),
+        lambda: ProjMap()(x),
+        lambda: ProjPool(2)(square),
+        lambda: OrthMap(P)(square),
+        lambda: ProjectorLinear(N, out_channels=2).half()(square),
+        lambda: GyroTranslation(N, P).half()(x),
+        lambda: GyroTranslation(N, P, method="cayley").half()(x),
+        lambda: GyroMLR(N, P, out_channels=2).half()(x),
+        lambda: ProjectorMLR(N, P, out_channels=2).half()(x),
+    ):
+        with pytest.raises(DeviceError, match="float16"):
+            call()
     for offsets in ((), (0, 1), (2, 2)):
         with pytest.raises(ConfigError, match="offsets"):
             PluckerMixing(4, offsets=offsets)

@@ -343,6 +343,24 @@ def test_one_value_for_all_is_no_trouble():
 def test_half_precision_is_refused():
     with pytest.raises(DeviceError, match="float16"):
         LorentzEmbedding()(torch.zeros(2, 3, dtype=torch.float16))
+    x, image = points(4, 4).half(), torch.zeros(1, 3, 4, 4, dtype=torch.float16)
+    edges = torch.zeros(2, 1, dtype=torch.int64)
+    calls = [
+        lambda: LorentzLinear(3, 3).half()(x),
+        lambda: LorentzMLR(3, 2).half()(x),
+        lambda: LorentzAttention(3).half()(x, x, x),
+        lambda: LorentzAggregation(3).half()(x, edges),
+        lambda: LorentzTransformerBlock(3, 1).half()(x),
+        lambda: LorentzFullyConnected(3, 2).half()(x[:, 1:]),
+        lambda: LorentzConv2d(3, 2, 3).half()(image),
+        lambda: LorentzGlobalPool().half()(image),
+        lambda: LorentzBatchNorm(3).half()(x[:, 1:]),
+    ]
+    for call in calls:
+        with pytest.raises(DeviceError, match="float16"):
+            call()
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(DeviceError, match="bfloat16"):
+        LorentzLinear(3, 3)(points(4, 4).float())
 
 
 @pytest.mark.parametrize(

@@ -306,8 +306,11 @@ def test_svm_takes_points_of_either_model():
         assert torch.allclose(model({"x": given})["logits"], tangent({"x": x})["logits"], rtol=1e-8)
         with pytest.raises(ManifoldError, match="norm|x, x"):
             model({"x": given + 1.0})
-    repaired = zoo.create("hyperbolic_svm", coordinates="lorentz", project=True, **options).double()
-    assert bool(repaired({"x": points + 1.0})["logits"].isfinite().all())
+        repaired = zoo.create("hyperbolic_svm", coordinates=name, project=True, **options).double()
+        assert bool(repaired({"x": given + 1.0})["logits"].isfinite().all())
+    outside = zoo.create("hyperbolic_svm", coordinates="poincare", **options).double()
+    with pytest.raises(ManifoldError, match=r"norm 0\.75 .* 0\.7071"):  # in the caller's units
+        outside({"x": torch.tensor([[0.75, 0.0, 0.0]]).double()})
     with pytest.raises(ConfigError, match="tangent"):
         zoo.create("hyperbolic_svm", coordinates="lorentz", geometry="euclidean", **options)
 

@@ -10,6 +10,7 @@ import tiny_models as tiny
 import torch
 from torch_geometric.data import Batch, Data
 
+import zoo
 from zoo import registry
 from zoo._spec import DOMAINS
 from zoo.errors import (
@@ -164,6 +165,13 @@ def test_a_head_is_replaced(model: tiny.TinyVector) -> None:
 def test_other_heads_are_refused(model: tiny.TinyVector, heads: list[str]) -> None:
     with pytest.raises(ConfigError):
         model.keep_heads(heads)
+
+
+@pytest.mark.parametrize("name", ["spdnet-s", "tsmnet-s", "grnet-s", "hgcn-s", "hcnn-s", "gcr-s"])
+def test_no_head_is_without_outputs(name: str) -> None:
+    extra = {"in_channels": 4} if name == "hgcn-s" else {}
+    with pytest.raises(ConfigError, match="out_channels=0"):
+        zoo.create(name, out_channels=0, **extra)
 
 
 def test_a_model_without_a_head_says_so() -> None:

@@ -33,7 +33,11 @@ def lift(space: Float[Tensor, "*batch space"], *, c: Curvature = 1.0) -> Float[T
     Args:
         space: x_s.
         c: absolute curvature.
+
+    Raises:
+        DeviceError: half precision.
     """
+    check_precision("lorentz.lift", space)
     time = torch.sqrt(space.square().sum(-1, keepdim=True) + 1.0 / c)
     return torch.cat([time, space], dim=-1)
 

@@ -8,7 +8,8 @@ and replaces the head where another number of classes is asked for.
     model({"x": covariances})["logits"]
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -95,10 +96,19 @@ class SampleModel(nn.Module):
         self.checkpoint_name: str | None = None
         self.trust: Any = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "make_head" in vars(cls):
+            cls.make_head = _counted(cls.make_head)  # type: ignore[assignment,method-assign]
+
     # --- what an architecture provides -----------------------------------------------------
 
     def make_head(self, out_channels: int) -> nn.Module:
-        """A fresh head with this many outputs, for `self.head`."""
+        """A fresh head with this many outputs, for `self.head`.
+
+        Raises:
+            ConfigError: for fewer than one output, in every architecture.
+        """
         raise CapabilityError(f"{self._title()} has no head that could be replaced")
 
     def blocks(self) -> list[nn.Module]:
@@ -338,3 +348,18 @@ class SampleModel(nn.Module):
         constants = self.normalisation[name]
         made = [like.new_tensor(constants[key]) for key in ("mean", "std")]
         return made[0], made[1]
+
+
+def _counted(make_head: Callable[[Any, int], nn.Module]) -> Callable[[Any, int], nn.Module]:
+    """`make_head` of an architecture, which refuses heads without outputs."""
+
+    @functools.wraps(make_head)
+    def make(self: Any, out_channels: int) -> nn.Module:
+        if out_channels < 1:
+            raise ConfigError(
+                f"{type(self).__name__}: out_channels={out_channels}: a head needs at least one "
+                "class or target"
+            )
+        return make_head(self, out_channels)
+
+    return make

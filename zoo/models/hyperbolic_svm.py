@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, UnsupportedInputError
-from zoo.functional import lorentz
+from zoo.functional import lorentz, poincare
 from zoo.functional.squares import safe_norm
 from zoo.layers.hyperbolic.lorentz_linear import hyperplane_products
 from zoo.models._inputs import SampleBatch
@@ -69,7 +69,8 @@ class HyperbolicSVM(SampleModel):
             "poincare" ball, or of the hyperboloid ("lorentz", one number more, time first).
         c: absolute curvature of the space that the points are in.
         geometry: "lorentz", or "euclidean" for the linear machine.
-        project: whether points off the hyperboloid are put onto it instead of refused.
+        project: whether points off the hyperboloid or outside the ball are moved into the space
+            instead of refused.
         domain: "vector", or "image" for images whose values, all in a row, are the numbers.
 
     Raises:
@@ -131,7 +132,8 @@ class HyperbolicSVM(SampleModel):
         if self.coordinates == "tangent":
             return lorentz.exp0(root * x)
         if self.coordinates == "poincare":
-            return lorentz.from_poincare(root * x)
+            inside = poincare.project(x, c=self.c) if self.project else x
+            return root * lorentz.from_poincare(inside, c=self.c)
         return lorentz.lift(root * x[..., 1:])
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:

@@ -42,7 +42,11 @@ def rotate(
         x: basis.
         v: tangent vector at x.
         z: columns to turn.
+
+    Raises:
+        DeviceError: half precision.
     """
+    check_precision("grassmann.rotate", v, z)
     half_cos, half_sinc = cos_sinc(v.mT @ v / 4)
     cos, sinc, bend = _doubled(half_cos, half_sinc)
     along = x.mT @ z

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from zoo.errors import ConfigError, nearest
 from zoo.functional.grassmann import _basis as bases
+from zoo.functional.precision import check_precision
 
 Method = Literal["exp", "cayley", "legacy"]
 METHODS = ("exp", "cayley", "legacy")
@@ -45,11 +46,13 @@ def turn(x: Basis, v: Basis, z: Float[Tensor, "... n k"], *, method: Method = "e
 
     Raises:
         ConfigError: for another method.
+        DeviceError: half precision.
     """
     if method == "exp":
         return bases.rotate(x, v, z)
     if method not in METHODS:
         raise ConfigError(f"unknown method {method!r}: {nearest(method, METHODS)}")
+    check_precision("grassmann.turn", v, z)
     # (1 - a w)^{-1} (1 + a w) = 1 + 2a F (1 - a H^T F)^{-1} H^T with w = F H^T
     a = 0.5 if method == "cayley" else -1.0
     left = torch.cat(torch.broadcast_tensors(v, -x), dim=-1)

@@ -20,7 +20,12 @@ Projector = Float[Tensor, "... n n"]
 
 
 def from_basis(x: Float[Tensor, "... n p"]) -> Float[Tensor, "... n n"]:
-    """The projector onto the span of an orthonormal basis: U U^T."""
+    """The projector onto the span of an orthonormal basis: U U^T.
+
+    Raises:
+        DeviceError: half precision.
+    """
+    check_precision("projector.from_basis", x)
     return x @ x.mT
 
 

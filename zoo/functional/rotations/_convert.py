@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo.functional import wigner
 from zoo.functional.angles import angle_over_sine
+from zoo.functional.precision import check_precision
 from zoo.functional.squares import sinc_root
 
 #: shortest vector that is divided by its own length
@@ -35,7 +36,11 @@ def axis_angle_to_matrix(v: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3 3"]:
 
     Args:
         v: axis times angle, radians.
+
+    Raises:
+        DeviceError: half precision.
     """
+    check_precision("axis_angle_to_matrix", v)
     square = v.square().sum(-1)[..., None, None]
     k = hat(v)
     eye = torch.eye(3, dtype=v.dtype, device=v.device)
@@ -51,7 +56,11 @@ def matrix_to_quaternion(r: Float[Tensor, "... 3 3"]) -> Float[Tensor, "... 4"]:
 
     Args:
         r: rotations.
+
+    Raises:
+        DeviceError: half precision.
     """
+    check_precision("matrix_to_quaternion", r)
     m = [[r[..., i, j] for j in range(3)] for i in range(3)]
     one = torch.ones_like(m[0][0])
     a, b, c = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
@@ -106,6 +115,11 @@ def _about(axis: int, angle: Tensor) -> Tensor:
 
 
 def normalized(v: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-    """v / |v|, and v / 1e-8 for shorter ones, so that value and gradient are finite at zero."""
+    """v / |v|, and v / 1e-8 for shorter ones, so that value and gradient are finite at zero.
+
+    Raises:
+        DeviceError: half precision, in which the square of 1e-8 is zero.
+    """
+    check_precision("a representation of rotations", v)
     square = v.square().sum(-1, keepdim=True)
     return v / square.clamp_min(SHORTEST**2).sqrt()

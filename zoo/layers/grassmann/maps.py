@@ -24,6 +24,7 @@ from torch.nn import functional as nnf
 
 from zoo.errors import ConfigError
 from zoo.functional import grassmann, polar
+from zoo.functional.precision import check_precision
 
 
 class FRMap(nn.Module):
@@ -59,7 +60,12 @@ class FRMap(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch in_channels n p"]
     ) -> Float[Tensor, "batch out_channels m p"]:
-        """Maps every basis; the result isn't orthonormal."""
+        """Maps every basis; the result isn't orthonormal.
+
+        Raises:
+            DeviceError: half precision.
+        """
+        check_precision("FRMap", x)
         return self.weight @ x.repeat_interleave(self.repeats, dim=1)
 
     def extra_repr(self) -> str:
@@ -122,7 +128,12 @@ class ProjPool(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels n n"]
     ) -> Float[Tensor, "batch channels m m"]:
-        """Means of patches."""
+        """Means of patches.
+
+        Raises:
+            DeviceError: half precision.
+        """
+        check_precision("ProjPool", x)
         return nnf.avg_pool2d(x, self.size)
 
     def extra_repr(self) -> str:
@@ -169,5 +180,10 @@ class ProjectorLinear(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels n n"]
     ) -> Float[Tensor, "batch out_channels"]:
-        """<W_k, X> + b_k for every output k."""
+        """<W_k, X> + b_k for every output k.
+
+        Raises:
+            DeviceError: half precision.
+        """
+        check_precision("ProjectorLinear", x)
         return nnf.linear(x.flatten(1), self.weight.flatten(1), self.bias)

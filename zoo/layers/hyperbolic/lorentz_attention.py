@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError
 from zoo.functional import lorentz, scatter_sum
+from zoo.functional.precision import check_precision
 from zoo.layers.hyperbolic.lorentz_linear import LorentzLinear
 
 
@@ -49,8 +50,12 @@ class LorentzAttention(nn.Module):
         Args:
             query, key: points.
             mask: true where a query may look; broadcasts.
+
+        Raises:
+            DeviceError: half precision.
         """
         inner = query[..., 1:] @ key[..., 1:].mT - query[..., :1] * key[..., :1].mT
+        check_precision("LorentzAttention", inner)
         logits = (2.0 / self.c + 2.0 * inner) / self.scale + self.bias
         if mask is None:
             return torch.softmax(logits, dim=-1)

@@ -25,6 +25,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from zoo.errors import ConfigError
 from zoo.functional import lorentz
+from zoo.functional.precision import check_precision
 
 
 class LorentzFullyConnected(nn.Module):
@@ -49,9 +50,14 @@ class LorentzFullyConnected(nn.Module):
 
         Args:
             x: space coordinates.
+
+        Raises:
+            DeviceError: half precision.
         """
         time = torch.sqrt(x.square().sum(-1, keepdim=True) + 1.0 / self.c)
-        return F.linear(x, self.weight, self.bias) + self.time * time
+        out = F.linear(x, self.weight, self.bias)
+        check_precision("LorentzFullyConnected", out)
+        return out + self.time * time
 
 
 class LorentzConv2d(nn.Module):
@@ -112,6 +118,7 @@ class LorentzConv2d(nn.Module):
         square = F.conv2d(x.square().sum(1, keepdim=True), ones, **window)
         time = torch.sqrt(square + 1.0 / self.c)  # of the window as one point
         out = F.conv2d(x, self.weight, self.bias, **window)
+        check_precision("LorentzConv2d", out)
         return out + self.time[:, None, None] * time
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError
 from zoo.functional import lorentz
+from zoo.functional.precision import check_precision
 from zoo.functional.squares import safe_norm
 
 Function = Callable[[Tensor], Tensor]
@@ -91,9 +92,13 @@ class LorentzLinear(nn.Module):
         Args:
             x: points, those of several heads flattened.
             residual: points of the output space, added before the time is taken.
+
+        Raises:
+            DeviceError: half precision.
         """
         x = self.dropout(x if self.activation is None else self.activation(x))
         u = nn.functional.linear(x, self.weight, self.bias)
+        check_precision("LorentzLinear", u)
         if self.out_heads > 1:
             u = u.unflatten(-1, (self.out_heads, self.out_features + 1))
         return self._onto(u if residual is None else u + residual)
@@ -220,7 +225,11 @@ def hyperplane_products(
 
     Returns:
         (*batch, classes).
+
+    Raises:
+        DeviceError: half precision.
     """
+    check_precision("hyperplanes of the Lorentz model", x, normal, offset)
     length = safe_norm(normal)
     positive = length > 0
     unit = normal / torch.where(positive, length, 1.0)[:, None]
