@@ -29,10 +29,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "radar-like": {"samples": 8, "times": 40},
     "subspaces": {"samples": 10},
     "rotations": {"train": 20, "val": 5, "test": 5},
+    "nbody": {"train": 20, "val": 5, "test": 5},
     "digits": {},
     "digits-cov": {},
 }
-# content hashes of SMALL with the seed 0, on every platform
+# chaotic: rounding, which machines differ in, shows in a few numbers; see test_nbody.py
+CHAOTIC = {"nbody"}
+# content hashes of SMALL with the usual seed, on every platform
 HASHES: dict[str, str] = {
     "balanced-tree": "0b5ac829ab75db00ad64a49880979f54f58d7d5b0ac3a97572ba1b6980ad945b",
     "sir-tree": "728da763319d73cc2214a8d67e40655ce099aed1311d41ba37168d59c88238ec",
@@ -57,7 +60,7 @@ def make(kind: str, **settings: Any) -> zd.DomainDataset:
 
 
 def test_all_kinds_are_here() -> None:
-    assert set(SMALL) == set(KINDS) == set(HASHES)
+    assert set(SMALL) == set(KINDS) == set(HASHES) | CHAOTIC
     for name, kind in KINDS.items():
         assert kind.summary and "seed" in kind.settings
         documented = inspect.getdoc(kind.function) or ""
@@ -67,7 +70,7 @@ def test_all_kinds_are_here() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_gives_the_same_numbers(kind: str) -> None:
     dataset = make(kind)
-    assert dataset.hash == HASHES[kind]
+    assert kind in CHAOTIC or dataset.hash == HASHES[kind]
     dataset.check()
     for key in ("title", "source", "licence", "limits"):
         assert dataset.metadata[key], key
@@ -76,7 +79,7 @@ def test_the_same_seed_gives_the_same_numbers(kind: str) -> None:
     assert other.split_hash != dataset.split_hash or not dataset.splits or kind in _FIXED
 
 
-_FIXED = ("prefix", "prefix-10", "prefix-30", "prefix-50", "parentheses", "rotations")
+_FIXED = ("prefix", "prefix-10", "prefix-30", "prefix-50", "parentheses", "rotations", "nbody")
 
 
 @pytest.mark.parametrize("kind", ["sir-tree", "eeg-like", "rotations"])
@@ -96,13 +99,14 @@ def test_a_set_is_written_with_its_description(kind: str, tmp_path: Path) -> Non
 
 
 SHIPPED = [name for name in KINDS if name in zd.shipped()]
+REMADE = [name for name in SHIPPED if name not in CHAOTIC]
 
 
 def test_what_ships() -> None:
     assert set(SHIPPED) == set(KINDS) - {"prefix"}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", REMADE)
 def test_shipped_sets_come_from_their_generators(name: str) -> None:
     if name.startswith("digits"):
         pytest.importorskip("sklearn")

@@ -21,6 +21,7 @@ SETS = {
     "radar-like": "Radar-like echoes, real and imaginary parts (signal).",
     "subspaces": "Clusters of subspaces (matrix, bases).",
     "rotations": "Random rotations, the input and the target (vector).",
+    "nbody": "Charged particles, and where they are later: the N-body benchmark (particles).",
     "digits": "Handwritten digits of scikit-learn (image; extra: signals).",
     "digits-cov": "Region covariances of those digits (matrix; extra: signals).",
 }
@@ -30,7 +31,10 @@ Settings = Annotated[
     list[str],
     typer.Option("--set", metavar="NAME=VALUE", help="A size or a strength; see the set's card."),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is random.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of everything that is random; 0, for nbody 43, unless said."),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite/--no-overwrite", help="Replace an existing output.")
 ]
@@ -45,7 +49,7 @@ def add(app: typer.Typer) -> None:
 def _verb(name: str) -> Callable[..., None]:
     def verb(
         output: Output,
-        seed: Seed = 0,
+        seed: Seed = None,
         settings: Settings = [],  # noqa: B006  # typer reads it and hands out copies
         overwrite: Overwrite = False,
         as_json: _common.Json = False,
@@ -54,7 +58,8 @@ def _verb(name: str) -> Callable[..., None]:
         _common.check_output(output)
         from zoo.datasets import synthetic
 
-        made = synthetic.generate(name, output, overwrite=overwrite, **{"seed": seed, **given})
+        given = given if seed is None else {"seed": seed, **given}
+        made = synthetic.generate(name, output, overwrite=overwrite, **given)
         described = output.with_suffix(".yaml")
         _common.emit(
             {

@@ -23,6 +23,7 @@ from zoo.datasets.synthetic._made import Made as Made
 from zoo.datasets.synthetic.digits import digits as digits
 from zoo.datasets.synthetic.digits import digits_cov as digits_cov
 from zoo.datasets.synthetic.eeg import eeg_like as eeg_like
+from zoo.datasets.synthetic.particles import nbody as nbody
 from zoo.datasets.synthetic.radar import radar_like as radar_like
 from zoo.datasets.synthetic.rotations import rotations as rotations
 from zoo.datasets.synthetic.subspaces import subspaces as subspaces
@@ -66,6 +67,7 @@ KINDS: dict[str, Kind] = {
     "radar-like": Kind(radar_like, "radar-like echoes, real and imaginary parts (signal)"),
     "subspaces": Kind(subspaces, "clusters of subspaces (matrix, bases)"),
     "rotations": Kind(rotations, "random rotations, the input and the target (vector)"),
+    "nbody": Kind(nbody, "charged particles, and where they are later (particles)"),
     "digits": Kind(digits, "scikit-learn's digits (image)"),
     "digits-cov": Kind(digits_cov, "their region covariances (matrix)"),
 }
