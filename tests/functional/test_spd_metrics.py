@@ -314,3 +314,16 @@ def test_one_point_against_many(name: str) -> None:
     for found, wanted in pairs:
         assert found.shape == wanted.shape
         _same(found, wanted, 1e-11)
+
+
+def test_bures_distances_survive_rounding_in_float32() -> None:
+    """The product of two conditions of 1e5 is beyond float32, the distance is not."""
+    generator = torch.Generator().manual_seed(0)
+    q = torch.linalg.qr(torch.randn(2, 20, 6, 6, generator=generator, dtype=torch.float64))[0]
+    values = torch.logspace(-4, 1, 6, dtype=torch.float64)
+    x, y = spd.symmetrise((q * values) @ q.mT)
+    exact = spd.bures_wasserstein.dist(x, y)
+    found = spd.bures_wasserstein.dist(x.float(), y.float())
+    assert torch.allclose(found.double(), exact, rtol=1e-2)
+    tangent = spd.bures_wasserstein.log(x.float(), y.float())
+    assert bool(tangent.isfinite().all())

@@ -25,7 +25,7 @@ from torch.autograd import Function
 
 from zoo.functional.spd import matrix
 from zoo.functional.spd._checks import cholesky, eigh, refuse_indefinite, symmetrise
-from zoo.functional.spd._eigen import second_sum, spread
+from zoo.functional.spd._eigen import eigen, second_sum, spread
 from zoo.functional.spd._functions import InvSqrt, Scalar, Sqrt
 
 NODES = 8
@@ -49,12 +49,18 @@ def from_origin(
     return _closed(x, v, Sqrt())
 
 
+def product_root(factor: Tensor, y: Tensor) -> Tensor:
+    """(L^T Y L)^1/2. The product's condition is that of both matrices multiplied, so its smallest
+    eigenvalues can be lost in rounding; their roots hardly matter."""
+    return eigen(factor.mT @ y @ factor).rounded().sqrt().matrix()
+
+
 def carry(x: Tensor, y: Tensor, v: Tensor, pieces: int | None) -> Tensor:
     """V carried from X to Y along the geodesic."""
     shape = torch.broadcast_shapes(x.shape, y.shape, v.shape)
     x, y, v = (a.expand(shape) for a in (x, y, v))
     factor = cholesky(x, where="transport: the first matrix")
-    half = matrix.sqrt(factor.mT @ y @ factor)
+    half = product_root(factor, y)
     half = torch.linalg.solve_triangular(factor.mT, half, upper=True)
     optimal = symmetrise(torch.linalg.solve_triangular(factor.mT, half.mT, upper=True))
     identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)

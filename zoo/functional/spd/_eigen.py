@@ -95,6 +95,19 @@ class Eigen:
             return self
         return self.apply(Clamp(floor))
 
+    def rounded(self) -> "Eigen":
+        """Of a matrix that is positive definite by construction, before any function is applied.
+
+        Eigenvalues that rounding alone can have moved to zero or below, by up to n units in the
+        last place of the largest one, are lifted to one such unit. Lower ones stay, for the
+        function to refuse.
+        """
+        top = self.values[..., -1:] * torch.finfo(self.values.dtype).eps
+        noise = self.values > -self.values.shape[-1] * top
+        return replace(
+            self, values=torch.where(noise, torch.maximum(self.values, top), self.values)
+        )
+
     def matrix(self) -> Float[Tensor, "*batch n n"]:
         """The function of the matrix, with gradients."""
         if self.function is None:

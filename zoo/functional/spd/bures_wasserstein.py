@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional.spd import matrix
-from zoo.functional.spd._bures_transport import carry, from_origin, to_origin
+from zoo.functional.spd._bures_transport import carry, from_origin, product_root, to_origin
 from zoo.functional.spd._checks import cholesky, refuse_indefinite, symmetrise
 from zoo.functional.spd._deform import (
     deform,
@@ -178,7 +178,7 @@ def mean(
 
     def step(point: Tensor, fraction: Tensor | None) -> tuple[Tensor, Tensor]:
         factor = cholesky(point, where="mean")
-        roots = (w * matrix.sqrt(factor.mT @ points @ factor)).sum(0)
+        roots = (w * product_root(factor, points)).sum(0)
         way = torch.linalg.solve_triangular(factor.mT, roots, upper=True) - factor
         length = trace_product(way, way).detach().sqrt()
         moved = factor + (way if fraction is None else scalar(fraction) * way)
@@ -189,6 +189,6 @@ def mean(
 
 def _mapped(factor: Tensor, y: Tensor) -> Tensor:
     """T L = L^-T (L^T Y L)^1/2."""
-    half = matrix.sqrt(factor.mT @ y @ factor)
+    half = product_root(factor, y)
     out: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
     return out
