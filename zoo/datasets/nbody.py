@@ -205,10 +205,11 @@ class _Forces:
             np.subtract(x[:, i], x[:, j], out=pull)
             pull *= strength
             np.negative(pull, out=self.pulls[i, :, j])
-        total = self.pulls[0] + self.pulls[1]
+        total: np.ndarray = self.pulls[0] + self.pulls[1]
         for pull in self.pulls[2:]:
             total += pull
-        return np.clip(total, -_LIMIT, _LIMIT, out=total)
+        np.clip(total, -_LIMIT, _LIMIT, out=total)
+        return total
 
 
 def _reflect(loc: np.ndarray, vel: np.ndarray) -> None:
