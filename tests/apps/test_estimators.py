@@ -18,7 +18,7 @@ from zoo.apps.estimators import (
     SPDNetClassifier,
     TSMNetClassifier,
 )
-from zoo.errors import ConfigError, DataError, UnsupportedInputError
+from zoo.errors import ConfigError, DataError, ManifoldError, UnsupportedInputError
 
 SMALL_TSM = {
     "temporal_filters": 2,
@@ -55,6 +55,13 @@ def trials(count=24, sessions=2, seed=0):
 
 def covariances(x):
     return x @ x.transpose(0, 2, 1) / x.shape[2]
+
+
+def lopsided(x):
+    """Covariances, one of which is not symmetric."""
+    matrices = covariances(x)
+    matrices[1, 0, 1] += 1.0
+    return matrices
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS, ids=NAMES)
@@ -194,6 +201,12 @@ def test_conventions_of_scikit_learn(classifier):
         (lambda c, x, y: c.fit(x, y, domains=[1]), DataError, "one per sample"),
         (lambda c, x, y: c.fit(x[:, :, :3], y), DataError, "shrinkage"),
         (lambda c, x, y: c.fit(x, y).predict(x[:, :3]), UnsupportedInputError, "4 x any"),
+        (
+            lambda c, x, y: c.fit(x, y).predict(covariances(x)),
+            UnsupportedInputError,
+            "fitted on signals",
+        ),
+        (lambda c, x, y: c.fit(lopsided(x), y), ManifoldError, "is not symmetric"),
         (lambda c, x, y: c.fit(x, y).predict(x, domains=y), DataError, "fit has seen none"),
         (lambda c, x, y: c.set_params(input_norm="no").fit(x, y), ConfigError, "input_norm"),
     ],

@@ -227,6 +227,15 @@ def test_the_mean_is_a_stationary_point(case):
 
 
 @every_case
+def test_impossible_weights_of_a_mean_are_refused(case):
+    geometry, points = case.geometry, draw(case, 0)
+    with pytest.raises(ConfigError, match="weights"):
+        geometry.mean(points, torch.zeros(COUNT, dtype=DOUBLE))
+    with pytest.raises(ConfigError, match="no points"):
+        geometry.mean(points[:0])
+
+
+@every_case
 @every_place
 def test_points_pass_the_check_and_stay_where_they_are_when_projected(case, place):
     geometry, x = case.geometry, draw(case, 0, place)

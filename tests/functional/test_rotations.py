@@ -187,7 +187,7 @@ def test_refusals() -> None:
             item.to_matrix(torch.ones(item.size, dtype=torch.float16))
     with pytest.raises(ConfigError, match="quaternion"):
         rotations.representation("quaternions")
-    with pytest.raises(ConfigError, match="no rotations"):
+    with pytest.raises(ConfigError, match="no points"):
         so3.mean(draw(2)[:0])
 
 

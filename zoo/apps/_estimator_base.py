@@ -196,6 +196,11 @@ class NetworkClassifier(_base.ClassifierMixin, _base.BaseEstimator):  # type: ig
                 f"X has samples of {found[0]} x {found[1]}; {type(self).__name__} was fitted on "
                 f"{spelled}"
             )
+        if samples.matrices and self._shape[1] is None:
+            raise UnsupportedInputError(
+                f"X has matrices, of {found[0]} x {found[1]}; {type(self).__name__} was fitted on "
+                "signals"
+            )
         return samples
 
     def _numbers(self, samples: Samples, domains: Any) -> tuple[np.ndarray | None, list[Any]]:

@@ -26,12 +26,16 @@ class Samples:
 
     @property
     def matrices(self) -> bool:
-        """Whether these are symmetric matrices rather than signals."""
+        """Whether these are matrices rather than signals: any of them is symmetric.
+
+        Others that aren't are then refused by the network, by name, and not read as signals.
+        """
         rows, columns = self.values.shape[1:]
         if rows != columns:
             return False
-        skew = np.abs(self.values - self.values.transpose(0, 2, 1)).max()
-        return bool(skew <= _ASYMMETRY * np.abs(self.values).max())
+        skew = np.abs(self.values - self.values.transpose(0, 2, 1)).max((1, 2))
+        size = np.abs(self.values).max((1, 2))
+        return bool(((skew <= _ASYMMETRY * size) & (size > 0)).any())
 
     @property
     def scale(self) -> float:

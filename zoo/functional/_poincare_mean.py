@@ -6,6 +6,7 @@ from torch import Tensor
 
 from zoo.functional._poincare_kernels import Curvature, gap, mobius_sum, square
 from zoo.functional._poincare_origin import project, root
+from zoo.functional._weights import check_weights
 from zoo.functional.precision import check_precision
 from zoo.functional.squares import asinhc
 
@@ -100,8 +101,12 @@ def mean(
         steps: of the iteration, at most.
         tol: stops when no mean moves further than this, in units of 1 / sqrt(c); 16 eps if left
             out.
+
+    Raises:
+        ConfigError: no points, or weights that don't fit.
     """
     check_precision("poincare.mean", points)
+    check_weights("poincare.mean", points, weights, axes=1)
     limit = (16 * torch.finfo(points.dtype).eps if tol is None else tol) ** 2 / 4
     weight = _aligned(weights, points)
     centre = midpoint(points, weight, c=c)

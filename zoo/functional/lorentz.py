@@ -43,6 +43,7 @@ from zoo.functional._lorentz_points import (
     spread,
     unframe,
 )
+from zoo.functional._weights import check_weights
 from zoo.functional.precision import check_precision
 from zoo.functional.squares import asinhc, cosh_root, safe_sqrt, sinhc
 
@@ -330,7 +331,11 @@ def mean(
         tol: stop once no step is longer than this (in units of 1 / sqrt(c)); four times the
             precision if not given.
         c: absolute curvature.
+
+    Raises:
+        ConfigError: no points, or weights that don't fit.
     """
+    check_weights("lorentz.mean", points, weights, axes=1)
     if weights is None:
         weights = torch.ones_like(points[..., 0])
     weights = spread(weights, points)

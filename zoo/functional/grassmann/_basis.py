@@ -20,8 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.errors import ConfigError, ManifoldError
+from zoo.errors import ManifoldError
 from zoo.functional import polar as decompositions
+from zoo.functional._weights import matrix_shares
 from zoo.functional.angles import angle_over_sine_matrix
 from zoo.functional.grassmann._functions import cos_sinc
 from zoo.functional.precision import check_precision
@@ -160,12 +161,10 @@ def mean(
         start: where to begin instead.
 
     Raises:
-        ConfigError: no points.
+        ConfigError: no points, or weights that don't fit.
     """
     check_precision("grassmann.mean", points)
-    if len(points) == 0:
-        raise ConfigError("the mean of no points is not defined; give at least one")
-    share = _shares(points, weights)
+    share = matrix_shares("grassmann.mean", points, weights)
     if start is None:
         projectors = (share * (points @ points.mT)).sum(0)
         start = decompositions.leading_subspace(projectors, points.shape[-1])
@@ -177,15 +176,6 @@ def mean(
         if float(step.detach().square().sum((-2, -1)).amax()) <= limit * limit:
             break
     return middle
-
-
-def _shares(points: Tensor, weights: Tensor | None) -> Tensor:
-    """Weights that sum to one, with axes for the matrices: (points, ..., 1, 1)."""
-    if weights is None:
-        return points.new_full((1,) * points.ndim, 1 / len(points))
-    missing = points.ndim - 2 - weights.ndim
-    shaped = weights.reshape(*weights.shape, *(1,) * missing)[..., None, None]
-    return shaped / shaped.sum(0)
 
 
 def project(x: Basis) -> Basis:

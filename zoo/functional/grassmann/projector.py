@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoo.errors import ManifoldError
 from zoo.functional import polar as decompositions
+from zoo.functional._weights import check_weights
 from zoo.functional.grassmann import _basis as bases
 from zoo.functional.precision import check_precision
 
@@ -147,7 +148,11 @@ def mean(
         weights: not negative, with a positive sum; equal if None.
         steps: most iterations.
         tol: stops where every update is shorter, in radians.
+
+    Raises:
+        ConfigError: no points, or weights that don't fit.
     """
+    check_weights("projector.mean", points, weights, axes=2)
     return from_basis(bases.mean(to_basis(points), weights, steps=steps, tol=tol))
 
 

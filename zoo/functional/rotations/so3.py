@@ -115,7 +115,7 @@ def mean(
         tol: stops where every update is shorter, in radians; 10 times the precision if None.
 
     Raises:
-        ConfigError: no points.
+        ConfigError: no points, or weights that don't fit.
     """
     middle = chordal_mean(points, weights)
     share = son.shares(points, weights)[..., 0]

@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.errors import ConfigError, ManifoldError
+from zoo.errors import ManifoldError
 from zoo.functional import polar as decompositions
+from zoo.functional._weights import matrix_shares
 from zoo.functional.angles import angle_over_sine_matrix
 from zoo.functional.precision import check_precision
 from zoo.functional.squares import safe_sqrt
@@ -155,7 +156,7 @@ def mean(
         tol: stops where every update is shorter, in radians; 10 times the precision if None.
 
     Raises:
-        ConfigError: no points.
+        ConfigError: no points, or weights that don't fit.
     """
     share = shares(points, weights)
     limit = 10 * torch.finfo(points.dtype).eps if tol is None else tol
@@ -178,7 +179,7 @@ def chordal_mean(
         weights: not negative, with a positive sum; equal if None.
 
     Raises:
-        ConfigError: no points.
+        ConfigError: no points, or weights that don't fit.
     """
     return decompositions.polar((shares(points, weights) * points).sum(0), special=True)
 
@@ -186,13 +187,7 @@ def chordal_mean(
 def shares(points: Tensor, weights: Tensor | None) -> Tensor:
     """Weights that sum to one, with axes for the matrices: (points, ..., 1, 1)."""
     check_precision("the mean of rotations", points)
-    if len(points) == 0:
-        raise ConfigError("the mean of no rotations is not defined; give at least one")
-    if weights is None:
-        return points.new_full((1,) * points.ndim, 1 / len(points))
-    missing = points.ndim - 2 - weights.ndim
-    shaped = weights.reshape(*weights.shape, *(1,) * missing)[..., None, None]
-    return shaped / shaped.sum(0)
+    return matrix_shares("the mean of rotations", points, weights)
 
 
 def project(x: Rotation) -> Rotation:
