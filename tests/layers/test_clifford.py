@@ -1,0 +1,134 @@
+"""Layers on multivectors: equivariance under Pin groups, limits, refusals."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.functional import clifford
+from zoo.functional.clifford import Algebra, algebra
+from zoo.layers.clifford import (
+    CEMLP,
+    CliffordMessage,
+    ConnectedGeometricProduct,
+    GeometricProduct,
+    MVLayerNorm,
+    MVLinear,
+    MVNorm,
+    MVSiLU,
+)
+
+SIGNATURES = [(2, 0, 0), (3, 0, 0), (1, 2, 0), (2, 0, 1), (2, 1, 1)]
+EDGES = torch.tensor([[0, 0, 1, 2, 3, 2], [1, 2, 0, 0, 1, 3]])
+
+
+class _OnGraph(nn.Module):
+    def __init__(self, of: Algebra) -> None:
+        super().__init__()
+        self.layer = CliffordMessage(of, 2, edge_channels=1, node_channels=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        edges = x[EDGES[0], :1] + x[EDGES[1], 1:]
+        out: Tensor = self.layer(x, EDGES, edges, x[:, :1])
+        return out
+
+
+def _layers(of: Algebra) -> dict[str, nn.Module]:
+    return {
+        "linear": MVLinear(of, 2, 3),
+        "linear, one weight": MVLinear(of, 2, 3, by_grade=False, bias=False),
+        "norm": MVNorm(of, 2),
+        "silu": MVSiLU(of, 2),
+        "layer norm": MVLayerNorm(of, 2),
+        "product": GeometricProduct(of, 2),
+        "plain product": GeometricProduct(of, 2, normalise=False),
+        "connected": ConnectedGeometricProduct(of, 2, 3),
+        "cemlp": CEMLP(of, 2, 3, 2),
+        "message": _OnGraph(of),
+    }
+
+
+def _random(of: Algebra, *shape: int) -> Tensor:
+    return torch.randn(*shape, of.blades, dtype=torch.float64)
+
+
+def _versor(of: Algebra, count: int) -> Tensor:
+    """A product of vectors whose squares are 1 or -1, not too far from each other."""
+    metric = torch.tensor(of.metric, dtype=torch.float64)
+    vectors = []
+    while len(vectors) < count:
+        u = torch.randn(of.dimension, dtype=torch.float64)
+        square = float((u * u * metric).sum())
+        if abs(square) > 0.5 * float((u * u).sum()):
+            vectors.append(u / math.sqrt(abs(square)))
+    return clifford.versor(torch.stack(vectors), of)
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_every_layer_is_equivariant_under_the_pin_group(signature: tuple[int, int, int]) -> None:
+    torch.manual_seed(sum(signature))
+    of = algebra(*signature)
+    for name, layer in _layers(of).items():
+        layer.double()
+        for parameter in layer.parameters():
+            nn.init.normal_(parameter)
+        for count in (1, 2):
+            x, v = _random(of, 4, 2), _versor(of, count)
+            first = clifford.act(v, layer(x), of)
+            second = layer(clifford.act(v, x, of))
+            error = (first - second).abs().max() / first.abs().max()
+            assert error < 1e-8, (name, count, float(error))
+            assert not torch.allclose(layer(x), second), name  # the action does something
+
+
+def test_layers_are_finite_at_zero_and_trainable() -> None:
+    of = algebra(1, 3)
+    for name, layer in _layers(of).items():
+        x = torch.zeros(4, 2, of.blades, requires_grad=True)
+        layer(x).square().sum().backward()
+        assert x.grad is not None
+        assert torch.isfinite(x.grad).all(), name
+        layer.zero_grad()
+        layer(torch.randn(4, 2, of.blades)).square().sum().backward()
+        for key, parameter in layer.named_parameters():
+            assert parameter.grad is not None, (name, key)
+            assert torch.isfinite(parameter.grad).all(), (name, key)
+            assert parameter.grad.abs().max() > 0, (name, key)
+
+
+def test_layers_take_any_memory_layout_and_leading_axes() -> None:
+    of = algebra(3)
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 2, of.blades)
+    for name, layer in list(_layers(of).items())[:-1]:
+        whole = layer(x)
+        assert whole.shape[:2] == (2, 3), name
+        strided = x.movedim(-1, 0).contiguous().movedim(0, -1)
+        torch.testing.assert_close(layer(strided), whole)
+        torch.testing.assert_close(layer(x[1]), whole[1])
+
+
+def test_light_like_vectors_grow_by_no_more_than_the_limit() -> None:
+    of = algebra(1, 3)
+    light = clifford.embed(torch.tensor([[1.0, 1.0, 0.0, 0.0]]), 1, of)
+    layer = MVNorm(of, 1)
+    nn.init.constant_(layer.a, 10.0)
+    assert float(layer(light).detach().abs().max()) <= 10.0
+    free = MVNorm(of, 1, max_growth=1e9)
+    nn.init.constant_(free.a, 10.0)
+    assert float(free(light).detach().abs().max()) > 1000  # what the limit is there for
+    torch.testing.assert_close(MVLayerNorm(of, 1, max_growth=2.0)(light), 2 * light)
+
+
+def test_refusals() -> None:
+    of = algebra(2)
+    with pytest.raises(ConfigError, match="channels are"):
+        MVLinear(of, 0, 1)
+    with pytest.raises(ConfigError, match="max_growth is 0.5"):
+        MVNorm(of, 1, max_growth=0.5)
+    with pytest.raises(ConfigError, match="max_growth is 0"):
+        MVLayerNorm(of, 1, max_growth=0)
+    with pytest.raises(UnsupportedInputError, match="2 channels, not 3"):
+        MVLinear(of, 2, 1)(torch.ones(5, 3, 4))

@@ -1,0 +1,60 @@
+"""Clifford algebras of any signature: products, involutions, norms, versors.
+
+    of = clifford.algebra(3)  # Cl(3, 0, 0), 8 blades 1, e1, e2, e3, e12, e13, e23, e123
+    clifford.geometric_product(x, y, of)
+
+Multivectors are (..., blades); products with weights take (..., channels, blades). Gradients are
+exact to any order.
+"""
+
+from zoo.functional.clifford._algebra import LIMIT, Algebra, algebra
+from zoo.functional.clifford._functions import (
+    act,
+    blade_major,
+    channels_first,
+    conjugate,
+    connected_product,
+    embed,
+    geometric_product,
+    grade_forms,
+    grade_involution,
+    grade_norms,
+    inner,
+    left_contraction,
+    norm,
+    project,
+    quadratic_form,
+    regressive,
+    reverse,
+    smooth_root,
+    versor,
+    wedge,
+    weighted_product,
+)
+
+__all__ = [
+    "LIMIT",
+    "Algebra",
+    "act",
+    "algebra",
+    "blade_major",
+    "channels_first",
+    "conjugate",
+    "connected_product",
+    "embed",
+    "geometric_product",
+    "grade_forms",
+    "grade_involution",
+    "grade_norms",
+    "inner",
+    "left_contraction",
+    "norm",
+    "project",
+    "quadratic_form",
+    "regressive",
+    "reverse",
+    "smooth_root",
+    "versor",
+    "wedge",
+    "weighted_product",
+]

@@ -1,0 +1,171 @@
+"""Linear maps, activations and normalisations of multivectors.
+
+Ruhe, Brandstetter, Forré, *Clifford group equivariant neural networks*, NeurIPS 2023
+(arXiv:2305.11141), section 4. All are equivariant under the Clifford group, as grades and their
+quadratic forms are; inputs and outputs are (..., channels, blades).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.functional import clifford
+from zoo.functional.clifford import Algebra
+
+Multivectors = Float[Tensor, "*batch channels blades"]
+
+#: added to norms that something is divided by
+EPS = 1e-6
+
+
+class MVLinear(nn.Module):
+    """A linear map of channels, with weights of its own for each grade.
+
+    Args:
+        algebra: of the multivectors.
+        in_channels: of the input.
+        out_channels: of the output.
+        bias: added to the scalars, the only invariants that a constant may be added to.
+        by_grade: False uses the same weights for all grades.
+    """
+
+    def __init__(
+        self,
+        algebra: Algebra,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bias: bool = True,
+        by_grade: bool = True,
+    ) -> None:
+        super().__init__()
+        check_channels("MVLinear", in_channels, out_channels)
+        self.algebra = algebra
+        grades = (algebra.dimension + 1,) if by_grade else ()
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *grades))
+        self.bias = nn.Parameter(torch.zeros(1, out_channels, 1)) if bias else None
+        nn.init.normal_(self.weight, std=1 / math.sqrt(in_channels))
+
+    def forward(self, x: Float[Tensor, "*batch inputs blades"]) -> Multivectors:
+        """Mixes channels."""
+        channels = self.weight.shape[1]
+        if x.shape[-2] != channels:
+            raise UnsupportedInputError(
+                f"MVLinear takes {channels} channels, not {x.shape[-2]}: {tuple(x.shape)}"
+            )
+        major = clifford.blade_major(x).reshape(x.shape[-1], -1, channels)
+        if self.weight.ndim == 3:
+            grades = torch.tensor(self.algebra.grades, device=x.device)
+            matrices = self.weight.permute(2, 1, 0).index_select(0, grades)
+        else:
+            matrices = self.weight.T.expand(x.shape[-1], -1, -1)
+        if self.bias is None:
+            out = torch.bmm(major, matrices)
+        else:
+            scalar = pad(self.bias.reshape(1, 1, -1), (0, 0, 0, 0, 0, x.shape[-1] - 1))
+            out = torch.baddbmm(scalar, major, matrices)
+        return clifford.channels_first(out.reshape(-1, *x.shape[:-2], out.shape[-1]))
+
+
+class MVNorm(nn.Module):
+    """Divides each grade by its norm, by a learnt amount (equation 14).
+
+    x / (s (|x| - 1) + 1), s the sigmoid of a parameter per channel and grade: s = 0 changes
+    nothing. Vectors whose norm is zero but that aren't (light-like ones, in indefinite metrics)
+    would grow by 1 / (1 - s); the divisor is kept at or above 1 / `max_growth`.
+
+    Args:
+        algebra: of the multivectors.
+        channels: of the input.
+        max_growth: the largest factor that anything grows by.
+    """
+
+    def __init__(self, algebra: Algebra, channels: int, *, max_growth: float = 10.0) -> None:
+        super().__init__()
+        check_channels("MVNorm", channels)
+        if not max_growth >= 1:
+            raise ConfigError(f"MVNorm: max_growth is {max_growth}; expected a factor >= 1")
+        self.algebra = algebra
+        self.max_growth = max_growth
+        self.a = nn.Parameter(torch.zeros(channels, algebra.dimension + 1))
+
+    def forward(self, x: Multivectors) -> Multivectors:
+        """Normalised multivectors."""
+        norms = clifford.grade_norms(x, self.algebra)
+        divisor = torch.sigmoid(self.a) * (norms - 1) + 1
+        factor = 1 / (divisor.clamp(min=1 / self.max_growth) + EPS)
+        return x * per_blade(factor, self.algebra)
+
+
+class MVSiLU(nn.Module):
+    """Each grade times the sigmoid of its own invariant (equation 15).
+
+    The invariant of the scalar is the scalar itself, of other grades their quadratic form.
+
+    Args:
+        algebra: of the multivectors.
+        channels: of the input.
+    """
+
+    def __init__(self, algebra: Algebra, channels: int) -> None:
+        super().__init__()
+        check_channels("MVSiLU", channels)
+        self.algebra = algebra
+        self.a = nn.Parameter(torch.ones(1, channels, algebra.dimension + 1))
+        self.b = nn.Parameter(torch.zeros(1, channels, algebra.dimension + 1))
+
+    def forward(self, x: Multivectors) -> Multivectors:
+        """Gated multivectors."""
+        forms = clifford.grade_forms(x, self.algebra)
+        invariants = torch.cat([x[..., :1], forms[..., 1:]], dim=-1)
+        gates = torch.sigmoid(self.a[0] * invariants + self.b[0])
+        return x * per_blade(gates, self.algebra)
+
+
+class MVLayerNorm(nn.Module):
+    """Divides by the mean over channels of the norm, times a learnt factor per channel.
+
+    Args:
+        algebra: of the multivectors.
+        channels: of the input.
+        max_growth: the largest factor that anything grows by, None for no limit. Where all
+            channels are light-like, their norms say nothing about their size.
+    """
+
+    def __init__(self, algebra: Algebra, channels: int, *, max_growth: float | None = None) -> None:
+        super().__init__()
+        check_channels("MVLayerNorm", channels)
+        if max_growth is not None and not max_growth >= 1:
+            raise ConfigError(f"MVLayerNorm: max_growth is {max_growth}; expected a factor >= 1")
+        self.algebra = algebra
+        self.max_growth = max_growth
+        self.a = nn.Parameter(torch.ones(1, channels))
+
+    def forward(self, x: Multivectors) -> Multivectors:
+        """Normalised multivectors."""
+        mean = clifford.norm(x, self.algebra).mean(-1, keepdim=True)[..., None] + EPS
+        if self.max_growth is not None:
+            mean = mean.clamp(min=1 / self.max_growth)
+        return self.a[0, :, None] * x / mean
+
+
+def per_blade(
+    values: Float[Tensor, "*batch channels grades"], of: Algebra
+) -> Float[Tensor, "*batch channels blades"]:
+    """A number per grade as a number per blade."""
+    grades = torch.tensor(of.grades, device=values.device)
+    return values.movedim(-1, 0).index_select(0, grades).movedim(0, -1)
+
+
+def check_channels(where: str, *channels: int) -> None:
+    """Refuses layers without channels.
+
+    Raises:
+        ConfigError: names the layer.
+    """
+    if min(channels) < 1:
+        raise ConfigError(f"{where}: channels are {channels}; expected numbers >= 1")

@@ -1,0 +1,178 @@
+r"""Geometric products with learnt weights, and the blocks made of them.
+
+Ruhe, Brandstetter, Forré, arXiv:2305.11141, equations 11 and 12: a layer multiplies its input by a
+linear map of itself, each path of grades with a weight of its own, and adds a linear map:
+
+    (L x + sum over paths of w_(ijk) << <x>_i <N R x>_k >_j) / sqrt(2).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from zoo.functional import clifford
+from zoo.functional.clifford import Algebra
+from zoo.functional.scatter import scatter_mean
+from zoo.layers.clifford.linear import (
+    Multivectors,
+    MVLayerNorm,
+    MVLinear,
+    MVNorm,
+    MVSiLU,
+    check_channels,
+)
+
+
+class GeometricProduct(nn.Module):
+    """Steerable geometric product, each channel with itself.
+
+    Args:
+        algebra: of the multivectors.
+        channels: of input and output.
+        normalise: the right factor, by `MVNorm`; the authors switch it off in spacetime.
+    """
+
+    def __init__(self, algebra: Algebra, channels: int, *, normalise: bool = True) -> None:
+        super().__init__()
+        self.algebra = algebra
+        self.normalization = MVNorm(algebra, channels) if normalise else nn.Identity()
+        self.linear_right = MVLinear(algebra, channels, channels, bias=False)
+        self.linear_left = MVLinear(algebra, channels, channels)
+        self.weight = nn.Parameter(torch.empty(channels, len(algebra.paths)))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(algebra.dimension + 1))
+
+    def forward(self, x: Multivectors) -> Multivectors:
+        """Multivectors of degree two in x."""
+        right = self.normalization(self.linear_right(x))
+        product = clifford.weighted_product(x, right, self.weight, self.algebra)
+        return (self.linear_left(x) + product) / math.sqrt(2)
+
+
+class ConnectedGeometricProduct(nn.Module):
+    """Fully connected geometric product: every output channel sees the product of every input.
+
+    Args:
+        algebra: of the multivectors.
+        in_channels: of the input.
+        out_channels: of the output.
+        normalise: the right factor, by `MVNorm`.
+    """
+
+    def __init__(
+        self, algebra: Algebra, in_channels: int, out_channels: int, *, normalise: bool = True
+    ) -> None:
+        super().__init__()
+        check_channels("ConnectedGeometricProduct", in_channels, out_channels)
+        self.algebra = algebra
+        self.normalization = MVNorm(algebra, in_channels) if normalise else nn.Identity()
+        self.linear_right = MVLinear(algebra, in_channels, in_channels, bias=False)
+        self.linear_left = MVLinear(algebra, in_channels, out_channels)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, len(algebra.paths)))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(in_channels * (algebra.dimension + 1)))
+
+    def forward(self, x: Float[Tensor, "*batch inputs blades"]) -> Multivectors:
+        """Multivectors of degree two in x."""
+        right = self.normalization(self.linear_right(x))
+        product = clifford.connected_product(x, right, self.weight, self.algebra)
+        return (self.linear_left(x) + product) / math.sqrt(2)
+
+
+class CEMLP(nn.Module):
+    """Clifford group equivariant MLP: linear map, MVSiLU, geometric product, layer norm; repeated.
+
+    Args:
+        algebra: of the multivectors.
+        in_channels: of the input.
+        hidden_channels: between the blocks.
+        out_channels: of the output.
+        num_layers: blocks.
+        normalise: right factors of products.
+    """
+
+    def __init__(
+        self,
+        algebra: Algebra,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        *,
+        num_layers: int = 2,
+        normalise: bool = True,
+    ) -> None:
+        super().__init__()
+        check_channels("CEMLP", in_channels, hidden_channels, out_channels, num_layers)
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(
+                    MVLinear(algebra, before, after),
+                    MVSiLU(algebra, after),
+                    GeometricProduct(algebra, after, normalise=normalise),
+                    MVLayerNorm(algebra, after),
+                )
+                for before, after in zip(widths[:-1], widths[1:], strict=True)
+            )
+        )
+
+    def forward(self, x: Float[Tensor, "*batch inputs blades"]) -> Multivectors:
+        """Multivectors of the output's channels."""
+        out: Tensor = self.layers(x)
+        return out
+
+
+class CliffordMessage(nn.Module):
+    """Messages between multivectors of nodes: h_i + update(h_i, mean over j of message(h_i - h_j)).
+
+    Args:
+        algebra: of the multivectors.
+        channels: of the nodes' multivectors.
+        edge_channels: multivectors per edge beside the difference.
+        node_channels: multivectors per node that only the update sees.
+        residual: adds the input.
+        normalise: right factors of products.
+    """
+
+    def __init__(
+        self,
+        algebra: Algebra,
+        channels: int,
+        *,
+        edge_channels: int = 0,
+        node_channels: int = 0,
+        residual: bool = True,
+        normalise: bool = True,
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        self.edge_model = CEMLP(
+            algebra, channels + edge_channels, channels, channels, normalise=normalise
+        )
+        self.node_model = CEMLP(
+            algebra, 2 * channels + node_channels, channels, channels, normalise=normalise
+        )
+
+    def forward(
+        self,
+        h: Float[Tensor, "nodes channels blades"],
+        edge_index: Int[Tensor, "2 edges"],
+        edge_attr: Float[Tensor, "edges some blades"] | None = None,
+        node_attr: Float[Tensor, "nodes more blades"] | None = None,
+    ) -> Float[Tensor, "nodes channels blades"]:
+        """New multivectors of the nodes.
+
+        Args:
+            h: multivectors of the nodes.
+            edge_index: receivers i (row 0) and senders j (row 1).
+            edge_attr: multivectors of the edges.
+            node_attr: further multivectors of the nodes.
+        """
+        i, j = edge_index
+        difference = h.index_select(0, i) - h.index_select(0, j)
+        given = [difference] if edge_attr is None else [difference, edge_attr]
+        messages = self.edge_model(torch.cat(given, dim=1))
+        mean = scatter_mean(messages, i, len(h))
+        rest = [] if node_attr is None else [node_attr]
+        update: Tensor = self.node_model(torch.cat([h, mean, *rest], dim=1))
+        return h + update if self.residual else update
