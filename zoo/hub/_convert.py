@@ -36,7 +36,8 @@ def convert(
     """A model of ours with the weights of another implementation.
 
     Args:
-        architecture: name or alias of the architecture.
+        architecture: name or alias of the architecture, or a preset where those tell variants
+            apart.
         weights: the other package's state dict, or its file (.safetensors, or what torch.save
             wrote; it is read without executing anything in it).
         config: the other package's configuration, or its YAML or JSON file.
@@ -54,8 +55,9 @@ def convert(
         UnsafeFileError: for a file that can't be read without running code.
         StateMismatchError: for weights that do not fit.
     """
-    spec, _ = registry.resolve(architecture)
-    converters = getattr(registry.module_of(spec), "CONVERTERS", {})
+    spec, preset = registry.resolve(architecture)
+    module = registry.module_of(spec)
+    converters = getattr(module, "CONVERTERS", {})
     if source not in converters:
         raise UnknownNameError(
             f"{spec.name} can't be converted from {source!r}: {nearest(source, converters)}"
@@ -63,7 +65,9 @@ def convert(
     factor = _energy_factor(units)
     state = read_foreign(Path(weights)) if isinstance(weights, (str, Path)) else dict(weights)
     options = read_yaml(Path(config)) if isinstance(config, (str, Path)) else dict(config)
-    arguments, ours = converters[source](state, options)
+    # what the other package keeps in the name of its class, ours in an argument of a preset
+    decided = {k: preset[k] for k in getattr(module, "PRESET_DECIDES", ()) if k in preset}
+    arguments, ours = converters[source](state, options | decided)
     with torch.random.fork_rng(devices=[]):  # initial values are overwritten at once
         model: Any = registry.get_class(spec)(**arguments)
     load_strict(model, ours, where=f"weights from {source}")

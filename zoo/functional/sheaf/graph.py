@@ -14,7 +14,8 @@ def undirected_pairs(
 ) -> Int[Tensor, "2 pairs"]:
     """Each edge of an undirected graph once, the smaller node first, in lexicographic order.
 
-    A sheaf needs undirected edges without duplicates or loops, so that graphs are made so.
+    A sheaf needs undirected edges without duplicates, so that graphs are made so. Self-loops are
+    left out: both ends of one have the same map, and nothing flows along it.
 
     Args:
         edge_index: edges in both directions.
@@ -37,18 +38,17 @@ def undirected_pairs(
     code = (low * nodes + high)[proper]
     kept = torch.unique(code)
     if warn:
-        _say(edge_index[:, proper], nodes, kept, loops=int((~proper).sum()))
+        _say(edge_index[:, proper], nodes, kept)
     return torch.stack([kept // max(nodes, 1), kept % max(nodes, 1)])
 
 
-def _say(edges: Tensor, nodes: int, kept: Tensor, *, loops: int) -> None:
+def _say(edges: Tensor, nodes: int, kept: Tensor) -> None:
     found = torch.unique(edges[0] * nodes + edges[1])
     duplicates = edges.shape[1] - len(found)
     single = 2 * len(kept) - len(found)
     changes = [
         f"{count} {what}"
         for count, what in (
-            (loops, "self-loops were left out"),
             (duplicates, "duplicated edges were left out"),
             (single, "edges had one direction only and got the other"),
         )
