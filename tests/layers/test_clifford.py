@@ -110,6 +110,12 @@ def test_layers_take_any_memory_layout_and_leading_axes() -> None:
         torch.testing.assert_close(layer(x[1]), whole[1])
 
 
+def test_no_samples_at_all() -> None:
+    of = algebra(3)
+    for name, layer in list(_layers(of).items())[:-1]:
+        assert layer(torch.zeros(0, 2, of.blades)).shape[::2] == (0, of.blades), name
+
+
 def test_light_like_vectors_grow_by_no_more_than_the_limit() -> None:
     of = algebra(1, 3)
     light = clifford.embed(torch.tensor([[1.0, 1.0, 0.0, 0.0]]), 1, of)

@@ -28,6 +28,21 @@ def atoms(
     _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
 
 
+@app.command("clifford")
+def clifford(
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 10,
+    as_json: _common.Json = False,
+) -> None:
+    """Geometric products with weights against their einsum formulation."""
+    from zoo.apps._bench_clifford import measure
+
+    with _common.progress("measuring", quiet=as_json) as bar:
+        *rows, machine = measure(repeats=repeats, progress=bar)
+    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
+    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
+    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+
+
 @app.command("data")
 def data(
     name: Annotated[str, typer.Argument(help="An architecture or preset.")] = "tensornet",

@@ -1,6 +1,7 @@
 """Products, involutions, norms and versors of multivectors (..., blades)."""
 
 import functools
+import math
 from collections.abc import Callable, Collection
 
 import torch
@@ -225,7 +226,7 @@ def _product(x: Tensor, y: Tensor, of: Algebra, kind: Kind) -> Tensor:
 
 def _flat(x: Tensor) -> Tensor:
     """(*batch, channels, blades) as (blades, batch, channels)."""
-    return blade_major(x).reshape(x.shape[-1], -1, x.shape[-2])
+    return blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), x.shape[-2])
 
 
 def _check(where: str, of: Algebra, *tensors: Tensor) -> None:

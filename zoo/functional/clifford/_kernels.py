@@ -66,7 +66,7 @@ class _Trilinear(torch.autograd.Function):
         return _run(plan, side, u, v)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         u, v = ctx.saved_tensors
         g = g.contiguous()
         known = {"z": {"x": u, "y": v, "z": g}, "x": {"z": u, "y": v, "x": g}}.get(
@@ -93,7 +93,7 @@ class _Weighted(torch.autograd.Function):
         return _sum_paths(weighted(of).z, x, y, weight)[0]
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, y, weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
             out = _by_rows(x, y, weight, ctx.algebra)
@@ -120,15 +120,15 @@ class _Connected(torch.autograd.Function):
         return _mixed(x, y, weight, of)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         saved, again = ctx.saved_tensors, torch.is_grad_enabled()
         needed = ctx.needs_input_grad[:3]
         with torch.enable_grad():
-            inputs = [
+            x, y, weight = inputs = [
                 t if again else t.detach().requires_grad_(n)
                 for t, n in zip(saved, needed, strict=True)
             ]
-            out = _mixed(*inputs, ctx.algebra)
+            out = _mixed(x, y, weight, ctx.algebra)
             wanted = [t for t, n in zip(inputs, needed, strict=True) if n]
             found = iter(torch.autograd.grad(out, wanted, g, create_graph=again))
         return *(next(found) if n else None for n in needed), None
@@ -146,9 +146,9 @@ def _mixed(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
             continue
         stop = start + size * len(places)
         block = rows[start:stop].reshape(size, len(places), *rows.shape[1:])
-        joint = block.permute(0, 2, 1, 3).reshape(size * x.shape[1], -1)
+        joint = block.permute(0, 2, 1, 3).reshape(size * x.shape[1], len(places) * x.shape[2])
         matrix = weight[:, :, places].permute(2, 1, 0).reshape(joint.shape[1], -1)
-        parts.append((joint @ matrix).reshape(size, x.shape[1], -1))
+        parts.append((joint @ matrix).reshape(size, x.shape[1], weight.shape[0]))
         start = stop
     return torch.cat(parts)
 

@@ -178,8 +178,8 @@ def _plan(
         z[row].append((i, k, sign > 0))
         x[i].append((row, k, sign > 0))
         y[k].append((row, i, sign > 0))
-    sides = [tuple(_positive_first(side) for side in lists) for lists in (z, x, y)]
-    return Plan(*sides, blade=tuple(targets), path=tuple(path))
+    first, second, third = (tuple(map(_positive_first, lists)) for lists in (z, x, y))
+    return Plan(first, second, third, blade=tuple(targets), path=tuple(path))
 
 
 def _positive_first(terms: list[Term]) -> tuple[Term, ...]:

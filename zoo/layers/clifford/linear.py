@@ -57,7 +57,7 @@ class MVLinear(nn.Module):
             raise UnsupportedInputError(
                 f"MVLinear takes {channels} channels, not {x.shape[-2]}: {tuple(x.shape)}"
             )
-        major = clifford.blade_major(x).reshape(x.shape[-1], -1, channels)
+        major = clifford.blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), channels)
         if self.weight.ndim == 3:
             grades = torch.tensor(self.algebra.grades, device=x.device)
             matrices = self.weight.permute(2, 1, 0).index_select(0, grades)
@@ -68,7 +68,7 @@ class MVLinear(nn.Module):
         else:
             scalar = pad(self.bias.reshape(1, 1, -1), (0, 0, 0, 0, 0, x.shape[-1] - 1))
             out = torch.baddbmm(scalar, major, matrices)
-        return clifford.channels_first(out.reshape(-1, *x.shape[:-2], out.shape[-1]))
+        return clifford.channels_first(out.reshape(x.shape[-1], *x.shape[:-2], out.shape[-1]))
 
 
 class MVNorm(nn.Module):

@@ -47,7 +47,8 @@ class GeometricProduct(nn.Module):
         """Multivectors of degree two in x."""
         right = self.normalization(self.linear_right(x))
         product = clifford.weighted_product(x, right, self.weight, self.algebra)
-        return (self.linear_left(x) + product) / math.sqrt(2)
+        out: Tensor = (self.linear_left(x) + product) / math.sqrt(2)
+        return out
 
 
 class ConnectedGeometricProduct(nn.Module):
@@ -76,7 +77,8 @@ class ConnectedGeometricProduct(nn.Module):
         """Multivectors of degree two in x."""
         right = self.normalization(self.linear_right(x))
         product = clifford.connected_product(x, right, self.weight, self.algebra)
-        return (self.linear_left(x) + product) / math.sqrt(2)
+        out: Tensor = (self.linear_left(x) + product) / math.sqrt(2)
+        return out
 
 
 class CEMLP(nn.Module):

@@ -1,0 +1,266 @@
+r"""Clifford group equivariant neural networks (Ruhe, Brandstetter, Forré, NeurIPS 2023).
+
+arXiv:2305.11141. Vectors and scalars enter a Clifford algebra as multivectors; linear maps of
+channels, geometric products with a weight per path of grades, and gates by invariants follow.
+
+Three tasks of the paper, with its networks:
+
+- "nbody", Cl(3): where charged particles are later. Charge, position from the centre and velocity
+  of each particle pass through message layers on the complete graph; the last map's vector is the
+  step that each particle makes.
+- "hull", Cl(5): an invariant number of an ordered set of points, such as the volume of their convex
+  hull: four geometric products, the norms of their channels, a perceptron.
+- "o3", Cl(3): the signed volume that points span: fully connected geometric products; the
+  pseudoscalar is the answer, which changes its sign with a reflection.
+
+Deviations from the authors' code: a vector whose quadratic form vanishes grows by no more than a
+limit in a normalisation (`zoo.layers.clifford.MVNorm`); graphs of any number of particles work.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+from zoo.errors import CapabilityError, ConfigError, UnsupportedInputError
+from zoo.functional import clifford
+from zoo.functional.complete_graph import complete_edges
+from zoo.functional.scatter import scatter_mean
+from zoo.functional.squares import safe_norm
+from zoo.layers.clifford import (
+    CliffordMessage,
+    ConnectedGeometricProduct,
+    GeometricProduct,
+    MVLinear,
+    MVSiLU,
+)
+from zoo.models._inputs import Raw, SampleBatch, get
+from zoo.models._sample import SampleModel
+from zoo.registry import register
+
+Task = Literal["nbody", "hull", "o3"]
+TASKS = ("nbody", "hull", "o3")
+#: space, points of a sample, hidden channels and layers of the authors' networks
+_USUAL = {"nbody": (3, 5, 28, 3), "hull": (5, 16, 32, 4), "o3": (3, 3, 96, 4)}
+#: what a converted model is told about the task by
+PRESET_DECIDES = ("task",)
+
+
+@register("cgenn")
+class CGENN(SampleModel):
+    """Multivectors of points or particles, to positions, an invariant number, or a signed volume.
+
+    Args:
+        task: "nbody", "hull" or "o3"; see the module.
+        hidden_channels: multivectors of each particle or sample; None for the authors' number, 28,
+            32 and 96.
+        num_layers: message layers, geometric products, or (o3) the two products and the gates
+            between them counted as the authors do; None for theirs, 3, 4 and 4.
+        in_channels: points in a sample of "hull" and "o3", in the order given; None for 16 and 3.
+        out_channels: numbers that "hull" predicts.
+    """
+
+    domain = "particles"
+    accepts = ("sequence",)
+
+    def __init__(
+        self,
+        *,
+        task: Task = "nbody",
+        hidden_channels: int | None = None,
+        num_layers: int | None = None,
+        in_channels: int | None = None,
+        out_channels: int = 1,
+    ) -> None:
+        if task not in TASKS:
+            raise ConfigError(f"CGENN: task is {task!r}; one of {', '.join(TASKS)}")
+        space, points, hidden, layers = _USUAL[task]
+        hidden = hidden if hidden_channels is None else hidden_channels
+        layers = layers if num_layers is None else num_layers
+        points = points if in_channels is None else in_channels
+        _check(task, hidden, layers, points, out_channels)
+        super().__init__(
+            domain="particles" if task == "nbody" else "sequence",
+            sample_shape=(space,) if task == "nbody" else (points, space),
+            outputs=("prediction",),
+        )
+        self.task: Task = task
+        self.algebra = clifford.algebra(space)
+        self.hidden_channels = hidden
+        #: what the contract suite measures; o3's answer changes its sign in mirrors
+        self.symmetry = {"nbody": "S(n) x E(n)", "hull": "O(n)", "o3": "SO(n)"}[task]
+        self.laws: dict[str, Literal["equivariant", "invariant"]] = {
+            "prediction": "equivariant" if task == "nbody" else "invariant"
+        }
+        build = {"nbody": self._nbody, "hull": self._hull, "o3": self._o3}[task]
+        build(points, hidden, layers)
+        if task == "hull":
+            self.head = self.make_head(out_channels)
+
+    def _nbody(self, points: int, hidden: int, layers: int) -> None:
+        self.embedding = MVLinear(self.algebra, 3, hidden, by_grade=False)
+        self.layers: nn.Module = nn.ModuleList(
+            CliffordMessage(self.algebra, hidden, edge_channels=1) for _ in range(layers)
+        )
+        self.projection = MVLinear(self.algebra, hidden, 1)
+
+    def _hull(self, points: int, hidden: int, layers: int) -> None:
+        first = MVLinear(self.algebra, points, hidden, by_grade=False)
+        products = (GeometricProduct(self.algebra, hidden) for _ in range(layers))
+        self.layers = nn.Sequential(first, *products)
+
+    def _o3(self, points: int, hidden: int, layers: int) -> None:
+        gates = (MVSiLU(self.algebra, hidden) for _ in range(layers - 1))
+        first = ConnectedGeometricProduct(self.algebra, points, hidden)
+        self.layers = nn.Sequential(first, *gates)
+        self.readout = ConnectedGeometricProduct(self.algebra, hidden, 1)
+
+    def make_head(self, out_channels: int) -> nn.Module:
+        """A fresh perceptron on the norms of the channels.
+
+        Raises:
+            CapabilityError: for the tasks whose answers are geometric.
+        """
+        if self.task != "hull":
+            raise CapabilityError(
+                f"a CGENN with task={self.task!r} has no head: its answer is the "
+                "vector or pseudoscalar of its last multivector; make one with task='hull'"
+            )
+        hidden = self.hidden_channels
+        return nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, out_channels))
+
+    def blocks(self) -> list[nn.Module]:
+        """The parts in order from input to output, the head last."""
+        layers = list(cast(nn.Sequential, self.layers))
+        if self.task == "nbody":
+            return [self.embedding, *layers, self.projection]
+        return [*layers, self.head if self.task == "hull" else self.readout]
+
+    def check(self, batch: SampleBatch) -> None:
+        """Refuses particles without velocities or charges."""
+        if self.task != "nbody":
+            return
+        pos = cast(Tensor, get(batch, "pos"))
+        for name, shape in (("vel", tuple(pos.shape)), ("charge", (len(pos),))):
+            value = get(batch, name)
+            if value is None or tuple(value.shape) != shape:
+                found = "nothing" if value is None else str(tuple(value.shape))
+                raise UnsupportedInputError(
+                    f"{self._title()} takes {name} of the shape {shape}, one entry for each "
+                    f"particle, not {found}"
+                )
+
+    def __call__(self, inputs: Raw, **options: Any) -> dict[str, Tensor]:
+        """Evaluates samples; see `SampleModel`.
+
+        Also takes the plain tensors of the authors' networks: `loc`, `vel` (samples, particles, 3)
+        and `charges` (samples, particles, 1) give `loc_end`; `points` (samples, points, n) gives
+        `volume` (samples,) or, for o3, the last `multivector` (samples, 1, 8).
+        """
+        if isinstance(inputs, Mapping) and ({"loc", "points"} & set(inputs)):
+            self._check_precision()
+            return self._plain(inputs)
+        return super().__call__(inputs, **options)
+
+    def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
+        """Predictions.
+
+        Args:
+            batch: PyG's `Batch` with `pos`, `vel` (n, 3) and `charge` (n,); or `x` (samples,
+                points, dimension).
+
+        Returns:
+            `prediction`: later positions (n, 3), or numbers (samples, out_channels).
+        """
+        if self.task == "nbody":
+            graph = cast(Batch, batch)
+            counts = torch.diff(graph.ptr)
+            return {"prediction": self._moved(graph.pos, graph.vel, graph.charge, counts)}
+        points = cast(dict[str, Tensor], batch)["x"]
+        out = self._multivectors(points)
+        if self.task == "o3":
+            return {"prediction": out[:, :, -1]}
+        return {"prediction": self.head(safe_norm(out))}
+
+    def _multivectors(self, points: Tensor) -> Tensor:
+        """(samples, points, dimension) through the layers: (samples, channels, blades)."""
+        out: Tensor = cast(nn.Sequential, self.layers)(clifford.embed(points, 1, self.algebra))
+        return cast(Tensor, self.readout(out)) if self.task == "o3" else out
+
+    def _moved(self, pos: Tensor, vel: Tensor, charge: Tensor, counts: Tensor) -> Tensor:
+        """Later positions (n, 3) of particles in samples of `counts` each."""
+        of = self.algebra
+        sample = torch.repeat_interleave(counts)
+        centre = scatter_mean(pos, sample, len(counts)).index_select(0, sample)
+        scalar = clifford.embed(charge[:, None], 0, of)
+        vectors = (clifford.embed(v, 1, of) for v in (pos - centre, vel))
+        h = self.embedding(torch.stack([scalar, *vectors], dim=1))
+        edges = complete_edges(counts)
+        product = charge[edges[0]] * charge[edges[1]]
+        attributes = clifford.embed(product[:, None], 0, of)[:, None]
+        for layer in cast(nn.ModuleList, self.layers):
+            h = layer(h, edges, attributes)
+        step: Tensor = self.projection(h)[:, 0, of.slice(1)]
+        return pos + step
+
+    def _plain(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        if self.task == "nbody":
+            loc, vel, charges = (inputs[name] for name in ("loc", "vel", "charges"))
+            counts = torch.full((len(loc),), loc.shape[1], device=loc.device)
+            flat = (loc.reshape(-1, 3), vel.reshape(-1, 3), charges.reshape(-1))
+            return {"loc_end": self._moved(*flat, counts).reshape(loc.shape)}
+        if self.task == "o3":
+            return {"multivector": self._multivectors(inputs["points"])}
+        return {"volume": self.forward({"x": inputs["points"]})["prediction"][:, 0]}
+
+
+def _check(task: Task, hidden: int, layers: int, points: int, out_channels: int) -> None:
+    if min(hidden, layers, points, out_channels) < 1:
+        raise ConfigError(
+            f"CGENN for {task}: hidden_channels={hidden}, num_layers={layers}, "
+            f"in_channels={points}, out_channels={out_channels}; expected numbers >= 1"
+        )
+    if task != "hull" and out_channels != 1:
+        raise ConfigError(f"CGENN: out_channels={out_channels}; only task='hull' has several")
+
+
+def _from_authors(
+    state: Mapping[str, Tensor], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Arguments and weights from the authors' network, whose keys may begin with "weight/"."""
+    renamed = {"net.": "layers.", "mlp.": "head.", "projection.0.": "projection."}
+    ours = {}
+    for key, value in state.items():
+        name = key.removeprefix("weight/")
+        if "algebra" in name.split("."):  # tables of theirs, which ours computes
+            continue
+        for old, new in renamed.items():
+            if name.startswith(old):
+                name = new + name.removeprefix(old)
+        ours[name] = value
+    task = options.get("task") or _task_of(ours)
+    arguments: dict[str, Any] = {"task": task}
+    for theirs in ("n_layers", "num_layers"):
+        if theirs in options:
+            arguments["num_layers"] = int(options[theirs])
+    if "hidden_features" in options:
+        arguments["hidden_channels"] = int(options["hidden_features"])
+    if task == "o3":
+        arguments["in_channels"] = ours["layers.0.linear_left.weight"].shape[1]
+        last = f"layers.{max(int(key.split('.')[1]) for key in ours)}."
+        ours = {
+            f"readout.{key.removeprefix(last)}" if key.startswith(last) else key: value
+            for key, value in ours.items()
+        }
+    return arguments, ours
+
+
+def _task_of(state: Mapping[str, Tensor]) -> str:
+    if "embedding.weight" in state:
+        return "nbody"
+    return "hull" if "head.0.weight" in state else "o3"
+
+
+CONVERTERS = {"cgenn": _from_authors}
