@@ -161,7 +161,7 @@ class NSD(SheafModel):
     def __init__(  # noqa: PLR0913
         self,
         *,
-        in_channels: int,
+        in_channels: int = 16,
         out_channels: int = 2,
         hidden_channels: int = 16,
         num_layers: int = 2,
