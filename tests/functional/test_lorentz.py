@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from zoo.errors import DeviceError, ManifoldError
+from zoo.errors import ConfigError, DeviceError, ManifoldError
 from zoo.functional import lorentz
 
 CURVATURES = (0.5, 1.0, 2.0)
@@ -178,6 +178,63 @@ def test_far_points_pass_the_check(dtype):
     for radius in (0.0, 1e-3, 3.0, 15.0):
         x = lorentz.exp0(radius * directions(20).to(dtype), c=0.7)
         lorentz.check(x, where="here", c=0.7)
+
+
+TAKERS = {
+    "dist": lambda x, y, c: lorentz.dist(x, y, c=c),
+    "square_dist": lambda x, y, c: lorentz.square_dist(x, y, c=c),
+    "half_square": lambda x, y, c: lorentz.half_square(y, x, c=c),
+    "dist0": lambda x, y, c: lorentz.dist0(x, c=c),
+    "log": lambda x, y, c: lorentz.log(y, x, c=c),
+    "log0": lambda x, y, c: lorentz.log0(x, c=c),
+    "exp": lambda x, y, c: lorentz.exp(x, torch.zeros_like(x), c=c),
+    "inner": lambda x, y, c: lorentz.inner(x, y, y, c=c),
+    "transport": lambda x, y, c: lorentz.transport(y, x, torch.zeros_like(x), c=c),
+    "geodesic": lambda x, y, c: lorentz.geodesic(y, x, 0.5, c=c),
+    "centroid": lambda x, y, c: lorentz.centroid(x, c=c),
+    "mean": lambda x, y, c: lorentz.mean(x, c=c),
+    "to_poincare": lambda x, y, c: lorentz.to_poincare(x, c=c),
+    "project_tangent": lambda x, y, c: lorentz.project_tangent(x, y, c=c),
+}
+
+
+@pytest.mark.parametrize("name", TAKERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_functions_refuse_points_off_the_hyperboloid(name, dtype):
+    c, call = 0.7, TAKERS[name]
+    y = lorentz.exp0(directions(6).to(dtype), c=c)
+    for radius in (0.0, 1e-3, 1.0, 5.0, lorentz.RADIUS[dtype]):
+        x = lorentz.exp0(radius / c**0.5 * directions(6, seed=1).to(dtype), c=c)
+        call(x, y, c)
+    x = lorentz.exp0(1.5 * directions(6, seed=1).to(dtype), c=c)
+    off = x.clone()
+    off[2] *= 1.01
+    value = float(lorentz.product(off[2], off[2]))
+    with pytest.raises(ManifoldError, match=rf"point 2 has <x, x>_L = {value:.4g}.*project"):
+        call(off, y, c)
+    with pytest.raises(ManifoldError, match="off the hyperboloid"):
+        call(-x, y, c)  # the other sheet
+    call(x.float().to(dtype), y, c)  # points that were stored in float32
+
+
+@pytest.mark.parametrize("c", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("kind", [float, torch.tensor])
+def test_curvatures_that_are_not_positive_are_refused(c, kind):
+    x = points(3)
+    calls = [lambda c, call=call: call(x, x, c) for call in TAKERS.values()]
+    calls += [
+        lambda c: lorentz.exp0(x, c=c),
+        lambda c: lorentz.lift(x, c=c),
+        lambda c: lorentz.project(x, c=c),
+        lambda c: lorentz.origin(3, c=c),
+        lambda c: lorentz.random((2, 4), c=c),
+        lambda c: lorentz.frame(x, x, c=c),
+        lambda c: lorentz.from_poincare(0.1 * x, c=c),
+        lambda c: lorentz.check(x, where="here", c=c),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigError, match=rf"c={c:g}: .*c > 0"):
+            call(kind(c))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -227,8 +227,17 @@ def test_half_precision_is_refused():
 
 def test_other_refusals():
     x = points(2, 4)
-    with pytest.raises(ConfigError, match="c > 0"):
-        poincare.exp0(x, c=0.0)
+    for c in (0.0, -1.0, math.nan, torch.tensor(0.0), torch.tensor(-1.0), torch.tensor(math.nan)):
+        for call in (
+            lambda c: poincare.exp0(x, c=c),
+            lambda c: poincare.log0(x, c=c),
+            lambda c: poincare.dist(x, x, c=c),
+            lambda c: poincare.mean(x, c=c),
+            lambda c: poincare.project(x, c=c),
+            lambda c: poincare.check(x, c=c),
+        ):
+            with pytest.raises(ConfigError, match=rf"c={float(c):g}: .*c > 0"):
+                call(c)
     with pytest.raises(ConfigError, match="add up to 4"):
         poincare.beta_split(x, [1, 2])
     with pytest.raises(ConfigError, match="at least one"):

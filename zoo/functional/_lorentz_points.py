@@ -1,16 +1,20 @@
 """Points of the hyperboloid: products, projections, checks. The geometry is in lorentz.py."""
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from zoo.errors import ManifoldError
+from zoo.functional._curvature import curvature_root
 from zoo.functional.precision import check_precision
 
 Curvature = float | Tensor
+
+#: what c <x, x>_L + 1 may be, as a part of 1 + c x_0^2, before a function refuses a point:
+#: sqrt(eps) of float32 in both precisions, as points stored in float32 are no better in float64
+ROUNDING = 3.5e-4
 
 
 def product(
@@ -35,9 +39,11 @@ def lift(space: Float[Tensor, "*batch space"], *, c: Curvature = 1.0) -> Float[T
         c: absolute curvature.
 
     Raises:
+        ConfigError: c that is not positive.
         DeviceError: half precision.
     """
     check_precision("lorentz.lift", space)
+    curvature_root(c)
     time = torch.sqrt(space.square().sum(-1, keepdim=True) + 1.0 / c)
     return torch.cat([time, space], dim=-1)
 
@@ -79,6 +85,7 @@ def project_tangent(
         v: any vectors.
         c: absolute curvature.
     """
+    on_it("lorentz.project_tangent", x, c=c)
     return v + c * product(x, v, keepdim=True) * x
 
 
@@ -114,6 +121,29 @@ def unframe(
     along = scale * (x[..., 1:] * a).sum(-1, keepdim=True)
     space = a + scale * along / (1.0 + scale * x[..., :1]) * x[..., 1:]
     return torch.cat([along.expand_as(space[..., :1]), space], dim=-1)
+
+
+def half_square(
+    x: Float[Tensor, "*x point"], y: Float[Tensor, "*y point"], *, c: Curvature = 1.0
+) -> Tensor:
+    """u = sinh^2(sqrt(c) d(x, y) / 2) = -(1 + c <x, y>_L) / 2, without cancellation.
+
+    Args:
+        x, y: points.
+        c: absolute curvature.
+    """
+    on_it("lorentz.half_square", x, y, c=c)
+    return separation(x, y, c)
+
+
+def separation(x: Tensor, y: Tensor, c: Curvature) -> Tensor:
+    """`half_square` of points that are known to lie on the hyperboloid."""
+    scale = curvature_root(c)
+    from_x, from_y = 1.0 + scale * x[..., :1], 1.0 + scale * y[..., :1]
+    difference = x[..., 1:] / from_x - y[..., 1:] / from_y
+    size: Tensor = from_x[..., 0] * from_y[..., 0]
+    u: Tensor = 0.25 * c * difference.square().sum(-1) * size
+    return u
 
 
 def complete(x: Float[Tensor, "*x point"], space: Float[Tensor, "*v space"]) -> Tensor:
@@ -170,10 +200,12 @@ def check(
         project: recomputes time from space instead of refusing points.
 
     Raises:
+        ConfigError: c that is not positive.
         DeviceError: half precision.
         ManifoldError: names the worst point's norm.
     """
     check_precision(where, x)
+    curvature_root(c)
     if x.shape[-1] < 2:
         raise ManifoldError(f"{where}: a point has a time and at least one space coordinate")
     if project and bool(x.isfinite().all()):
@@ -201,10 +233,29 @@ def spread(weights: Tensor, points: Tensor) -> Tensor:
     return weights
 
 
-def curvature_root(c: Curvature) -> Any:
-    """sqrt(c) of a number or a tensor.
+def on_it(where: str, *points: Tensor, c: Curvature) -> None:
+    """Refuses points that are off the hyperboloid, as cheaply as that can be.
+
+    What is not finite passes, as it does where nothing is looked at: on a GPU, where this would
+    wait for the device, and in compiled graphs. There `check` has to be called.
 
     Args:
+        where: names the function in the message.
+        points: of any shapes.
         c: absolute curvature.
+
+    Raises:
+        ConfigError: c that is not positive.
+        DeviceError: half precision.
+        ManifoldError: names the worst point's norm.
     """
-    return torch.sqrt(c) if isinstance(c, Tensor) else math.sqrt(c)
+    check_precision(where, *points)
+    curvature_root(c)
+    with torch.no_grad():
+        for x in points:
+            if x.is_cuda or torch.compiler.is_compiling():
+                continue
+            scaled = c * x[..., 0].square()
+            off = c * x[..., 1:].square().sum(-1) - scaled + 1.0
+            if bool(((off.abs() > ROUNDING * (1.0 + scaled)) | (x[..., 0] <= 0)).any()):
+                check(x, where=where, c=c, tolerance=ROUNDING)

@@ -1,28 +1,13 @@
 """Maps of the Poincaré ball that leave its origin in place."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.errors import ConfigError
+from zoo.functional._curvature import curvature_root as root
 from zoo.functional._poincare_kernels import Curvature, gap, largest, square
 from zoo.functional.precision import check_precision
 from zoo.functional.squares import artanhc, tanhc
-
-
-def root(c: Curvature) -> Curvature:
-    """The square root of a curvature.
-
-    Raises:
-        ConfigError: a curvature that is not positive.
-    """
-    if isinstance(c, Tensor):
-        return c.sqrt()
-    if not c > 0:
-        raise ConfigError(f"c={c}: the Poincaré ball needs c > 0 (its sectional curvature is -c)")
-    return math.sqrt(c)
 
 
 def project(

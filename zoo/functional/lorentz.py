@@ -17,7 +17,8 @@ first, the sectional curvature is -c. With X = sqrt(c) x on the unit hyperboloid
 Everything is written in squares of norms, so values and derivatives of first and second order are
 finite at coincident points, at zero tangents and at the origin. Tangent vectors longer than
 `RADIUS` (in units of 1 / sqrt(c)) are shortened to it, beyond which cosh would overflow; the
-points there are no longer distinct in any case.
+points there are no longer distinct in any case. A point off the hyperboloid by more than rounding
+raises `ManifoldError` and c <= 0 a `ConfigError` (on a GPU, only where `check` is called).
 """
 
 import math
@@ -28,18 +29,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.errors import ManifoldError
+from zoo.functional._curvature import curvature_root
 from zoo.functional._lorentz_points import (
     Curvature,
     check,
     complete,
-    curvature_root,
     frame,
+    half_square,
     lift,
     normalize,
+    on_it,
     origin,
     product,
     project,
     project_tangent,
+    separation,
     spread,
     unframe,
 )
@@ -99,6 +103,7 @@ def inner(
         u, v: tangent vectors there.
         c: absolute curvature.
     """
+    on_it("lorentz.inner", x, c=c)
     return (frame(x, u, c=c) * frame(x, v, c=c)).sum(-1)
 
 
@@ -154,6 +159,7 @@ def log0(x: Float[Tensor, "*batch point"], *, c: Curvature = 1.0) -> Float[Tenso
         x: points.
         c: absolute curvature.
     """
+    on_it("lorentz.log0", x, c=c)
     space = x[..., 1:]
     return asinhc(c * space.square().sum(-1, keepdim=True)) * space
 
@@ -171,7 +177,7 @@ def exp(
     Raises:
         DeviceError: half precision.
     """
-    check_precision("lorentz.exp", x, v)
+    on_it("lorentz.exp", x, c=c)
     v, square = _shorten(v, c * frame(x, v, c=c).square().sum(-1, keepdim=True))
     space = (cosh_root(square) * x + sinhc(square) * v)[..., 1:]
     # steps from a far point can add up to more than a square can hold: stop at RADIUS
@@ -189,26 +195,10 @@ def log(
         x, y: points.
         c: absolute curvature.
     """
-    u = half_square(x, y, c=c)[..., None]
+    on_it("lorentz.log", x, y, c=c)
+    u = separation(x, y, c)[..., None]
     ratio = asinhc(u) / torch.sqrt(1.0 + u)  # r / sinh r
     return complete(x, ratio * ((y - x) - 2.0 * u * x)[..., 1:])
-
-
-def half_square(
-    x: Float[Tensor, "*x point"], y: Float[Tensor, "*y point"], *, c: Curvature = 1.0
-) -> Tensor:
-    """u = sinh^2(sqrt(c) d(x, y) / 2) = -(1 + c <x, y>_L) / 2, without cancellation.
-
-    Args:
-        x, y: points.
-        c: absolute curvature.
-    """
-    scale = curvature_root(c)
-    from_x, from_y = 1.0 + scale * x[..., :1], 1.0 + scale * y[..., :1]
-    difference = x[..., 1:] / from_x - y[..., 1:] / from_y
-    size: Tensor = from_x[..., 0] * from_y[..., 0]
-    u: Tensor = 0.25 * c * difference.square().sum(-1) * size
-    return u
 
 
 def square_dist(
@@ -220,7 +210,8 @@ def square_dist(
         x, y: points.
         c: absolute curvature.
     """
-    u = half_square(x, y, c=c)
+    on_it("lorentz.square_dist", x, y, c=c)
+    u = separation(x, y, c)
     return 4.0 / c * u * asinhc(u).square()
 
 
@@ -234,10 +225,13 @@ def dist(
         c: absolute curvature.
 
     Raises:
+        ConfigError: c that is not positive, in all functions of this module.
         DeviceError: half precision.
+        ManifoldError: points off the hyperboloid, in all functions that take points.
     """
-    check_precision("lorentz.dist", x, y)
-    return safe_sqrt(square_dist(x, y, c=c))
+    on_it("lorentz.dist", x, y, c=c)
+    u = separation(x, y, c)
+    return safe_sqrt(4.0 / c * u * asinhc(u).square())
 
 
 def dist0(x: Float[Tensor, "*x point"], *, c: Curvature = 1.0) -> Tensor:
@@ -247,6 +241,7 @@ def dist0(x: Float[Tensor, "*x point"], *, c: Curvature = 1.0) -> Tensor:
         x: points.
         c: absolute curvature.
     """
+    on_it("lorentz.dist0", x, c=c)
     square = x[..., 1:].square().sum(-1)
     return safe_sqrt(square * asinhc(c * square).square())
 
@@ -265,7 +260,8 @@ def transport(
         v: tangent vectors at x.
         c: absolute curvature.
     """
-    scale = 2.0 * (1.0 + half_square(x, y, c=c)[..., None])  # 1 - c <x, y>_L
+    on_it("lorentz.transport", x, y, c=c)
+    scale = 2.0 * (1.0 + separation(x, y, c)[..., None])  # 1 - c <x, y>_L
     moved = v + c * product(y, v, keepdim=True) / scale * (x + y)
     return complete(y, moved[..., 1:])
 
@@ -284,6 +280,7 @@ def geodesic(
         t: time, a number or one for each point.
         c: absolute curvature.
     """
+    on_it("lorentz.geodesic", x, y, c=c)
     if isinstance(t, Tensor):
         t = t[..., None]
     return exp(x, t * log(x, y, c=c), c=c)
@@ -305,6 +302,7 @@ def centroid(
         weights: not negative, not all zero; equal ones if not given.
         c: absolute curvature.
     """
+    on_it("lorentz.centroid", points, c=c)
     if weights is None:
         return normalize(points.mean(0), total=1.0, c=c)
     weights = spread(weights, points)[..., None]
@@ -336,6 +334,7 @@ def mean(
         ConfigError: no points, or weights that don't fit.
     """
     check_weights("lorentz.mean", points, weights, axes=1)
+    on_it("lorentz.mean", points, c=c)
     if weights is None:
         weights = torch.ones_like(points[..., 0])
     weights = spread(weights, points)
@@ -361,6 +360,7 @@ def to_poincare(x: Float[Tensor, "*batch point"], *, c: Curvature = 1.0) -> Tens
         x: points of the hyperboloid, of any shape.
         c: absolute curvature; the ball has radius 1 / sqrt(c).
     """
+    on_it("lorentz.to_poincare", x, c=c)
     ball: Tensor = x[..., 1:] / (1.0 + curvature_root(c) * x[..., :1])
     return ball
 
@@ -375,6 +375,7 @@ def from_poincare(p: Float[Tensor, "*batch space"], *, c: Curvature = 1.0) -> Te
     Raises:
         ManifoldError: a point on or outside the rim, whose norm is named.
     """
+    curvature_root(c)
     gap = 1.0 - c * p.square().sum(-1, keepdim=True)
     if not bool((gap > 0).all()):
         worst: Any = float(p.detach().square().sum(-1).max().sqrt())
