@@ -281,6 +281,15 @@ def test_svm_objective_is_the_papers():
     assert torch.allclose(model.objective(model(batch), batch), wanted, rtol=1e-10)
 
 
+def test_svm_refuses_labels_beyond_the_classes():
+    model = zoo.create("hyperbolic_svm", in_channels=3, out_channels=2)
+    for wrong in ([0, 2], [-1, 1]):
+        batch = {"x": torch.zeros(2, 3), "y": torch.tensor(wrong)}
+        told = rf"{wrong[0]}\.\.{wrong[1]}; the 2 classes are 0\.\.1"
+        with pytest.raises(UnsupportedInputError, match=told):
+            model.objective(model(batch), batch)
+
+
 def test_svm_separates_what_a_line_cannot():
     """Two caps at the rim of the ball, cut off by geodesics."""
     angle = torch.linspace(0, 2 * math.pi, 120)[:-1]

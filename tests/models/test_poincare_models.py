@@ -130,8 +130,6 @@ def test_dropout_acts_in_training_alone():
 
 
 def test_refusals():
-    with pytest.raises(UnsupportedInputError, match="edge_label_index"):
-        HGCN(in_channels=4, task="link")(tree())
     with pytest.raises(CapabilityError, match="no head"):
         HGCN(in_channels=4, task="link").replace_head(3)
     with pytest.raises(ConfigError, match="dropout=1.0"):
@@ -140,3 +138,41 @@ def test_refusals():
         HNNPP(in_channels=4, out_channels=2, num_layers=-1)
     with pytest.raises(ConfigError, match="at least 1"):
         HNN(num_tokens=0)
+
+
+def test_edges_are_scored_where_no_pairs_are_given():
+    torch.manual_seed(0)
+    model, graph = HGCN(in_channels=4, task="link").double(), tree()
+    found = model(graph)["score"]
+    graph.edge_label_index = graph.edge_index
+    assert found.shape == (6,)
+    assert torch.equal(found, model(graph)["score"])
+
+
+@pytest.mark.parametrize("name", ["hgcn", "hybonet"])
+@pytest.mark.parametrize("field", ["edge_index", "edge_label_index"])
+def test_nodes_that_are_not_there_are_refused(name, field):
+    model = zoo.create(name, in_channels=4, task="link")
+    for wrong, told in (
+        ([[0, 4], [1, 0]], r"names the nodes 0\.\.4, but x has the 4 nodes 0\.\.3"),
+        ([[0, -1], [1, 0]], r"names the nodes -1\.\.1"),
+        ([0, 1], r"shape \(2,\)"),
+        ([[0.0], [1.0]], "float32"),
+    ):
+        graph = tree()
+        graph[field] = torch.tensor(wrong)
+        with pytest.raises(UnsupportedInputError, match=f"{field} .*{told}"):
+            model(graph)
+
+
+def test_lengths_beyond_the_steps_are_refused():
+    model, x = HNN(num_tokens=9), torch.ones(3, 2, 5, dtype=torch.int64)
+    for wrong, told in (
+        ([[5, 1], [2, 6], [0, 1]], r"0\.\.6, but x has 5 steps"),
+        ([2, -1, 5], r"-1\.\.5"),
+        ([1, 2], r"shape \(2,\); expected \(3, 2\)"),
+    ):
+        with pytest.raises(UnsupportedInputError, match=told):
+            model({"x": x, "lengths": torch.tensor(wrong)})
+    ends = torch.tensor([[0, 5], [1, 2], [5, 0]])
+    assert model({"x": x, "lengths": ends})["logits"].shape == (3, 2)

@@ -132,6 +132,55 @@ def get(batch: SampleBatch, name: str) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
+def check_indices(batch: Data, title: str) -> None:
+    """Refuses edges and pairs that name nodes which aren't there.
+
+    Args:
+        batch: graphs; looked at where they have features of nodes.
+        title: names the model in the message.
+
+    Raises:
+        UnsupportedInputError: an `edge_index` or `edge_label_index` of another shape or kind, or
+            out of range; names the worst values.
+    """
+    x = get(batch, "x")
+    for name in ("edge_index", "edge_label_index"):
+        index = get(batch, name)
+        if x is None or index is None:
+            continue
+        if index.ndim != 2 or len(index) != 2 or index.dtype not in (torch.int64, torch.int32):
+            raise UnsupportedInputError(
+                f"{title}: {name} has the shape {tuple(index.shape)} in {index.dtype}; expected "
+                "(2, number of pairs) in int64, sources and targets"
+            )
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(x):
+            raise UnsupportedInputError(
+                f"{title}: {name} names the nodes {int(index.min())}..{int(index.max())}, but x "
+                f"has the {len(x)} nodes 0..{len(x) - 1}; number nodes from 0, and give a row of x "
+                "for each"
+            )
+
+
+def check_labels(y: Tensor, classes: int, title: str) -> Tensor:
+    """The labels in int64, once they are known to be classes.
+
+    Args:
+        y: labels.
+        classes: how many there are.
+        title: names the model in the message.
+
+    Raises:
+        UnsupportedInputError: labels beyond the classes; names the worst values.
+    """
+    if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < classes:
+        raise UnsupportedInputError(
+            f"{title}: the labels y lie in {int(y.min())}..{int(y.max())}; the {classes} classes "
+            f"are 0..{classes - 1}: number them from 0, or make the model with out_channels="
+            f"{int(y.max()) + 1}"
+        )
+    return y.long()
+
+
 def count(batch: SampleBatch) -> int:
     """The number of samples in a batch."""
     if isinstance(batch, Data):

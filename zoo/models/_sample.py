@@ -288,6 +288,8 @@ class SampleModel(nn.Module):
                 )
         if wanted:
             self._check_main(wanted[0], _inputs.get(batch, wanted[0]))
+        if self.domain == "graph" and isinstance(batch, Data):
+            _inputs.check_indices(batch, self._title())
         self.check(batch)
 
     def _check_main(self, name: str, value: Tensor | None) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 from torch_geometric.data import Data
 
-from zoo.errors import CapabilityError, ConfigError, UnsupportedInputError
+from zoo.errors import CapabilityError, ConfigError
 from zoo.layers.hyperbolic.hnn import Activation
 from zoo.layers.hyperbolic.poincare_graph import (
     Aggregation,
@@ -163,7 +163,7 @@ class HGCN(SampleModel):
             self.head = self.make_head(out_channels)
         else:
             self.decoder = FermiDirac(fermi_r, fermi_t)
-            # small inputs for the contract suite, which knows no pairs
+            # small inputs for the contract suite, with pairs to score
             self.examples, self.odd_examples = self._link_examples, self._odd_link_examples
 
     def make_head(self, out_channels: int) -> nn.Module:
@@ -179,14 +179,6 @@ class HGCN(SampleModel):
     def blocks(self) -> list[nn.Module]:
         """The parts in order from input to output, the head last."""
         return [*self.layers, self.head if self.task == "node" else self.decoder]
-
-    def check(self, batch: SampleBatch) -> None:
-        """Refuses graphs without pairs where links are to be scored."""
-        if self.task == "link" and getattr(batch, "edge_label_index", None) is None:
-            raise UnsupportedInputError(
-                "HGCN with task='link' scores the pairs in edge_label_index (2, pairs), which the "
-                "graph doesn't have"
-            )
 
     def _link_examples(self, rng: np.random.Generator, count: int) -> list[Data]:
         """Random trees with pairs to score."""
@@ -213,7 +205,7 @@ class HGCN(SampleModel):
 
         Args:
             batch: `x` (nodes, in_channels), `edge_index` (2, edges) and, for links,
-                `edge_label_index` (2, pairs).
+                `edge_label_index` (2, pairs), the edges themselves where it is absent.
         """
         graph = cast(Data, batch)
         assert graph.x is not None and graph.edge_index is not None  # the base has checked
@@ -224,5 +216,7 @@ class HGCN(SampleModel):
         if self.task == "node":
             logs = dropout(last.log0(points), self.dropout, self.training)
             return {"logits": self.head(logs), "embedding": points}
-        a, b = (points.index_select(0, end) for end in graph.edge_label_index)
+        pairs = graph.get("edge_label_index")
+        ends = graph.edge_index if pairs is None else pairs
+        a, b = (points.index_select(0, end) for end in ends)
         return {"score": self.decoder(last.square_dist(a, b)), "embedding": points}

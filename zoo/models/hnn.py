@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.layers.hyperbolic.hnn import (
     Activation,
     HyperplaneLogits,
@@ -180,6 +180,24 @@ class HNN(SampleModel):
     def blocks(self) -> list[nn.Module]:
         """The parts in order from input to output, the head last."""
         return [self.words, self.encoder, self.pair, self.head]
+
+    def check(self, batch: SampleBatch) -> None:
+        """Refuses lengths below zero or beyond the steps, or not one or two per sample."""
+        inputs = cast(dict[str, Tensor], batch)
+        samples, _, steps = inputs["x"].shape
+        lengths = inputs.get("lengths")
+        if lengths is None:
+            return
+        if lengths.shape not in ((samples,), (samples, 2)):
+            raise UnsupportedInputError(
+                f"{self._title()}: lengths have the shape {tuple(lengths.shape)}; expected "
+                f"({samples}, 2), or ({samples},) for both sentences alike"
+            )
+        if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps:
+            raise UnsupportedInputError(
+                f"{self._title()}: lengths lie in {int(lengths.min())}..{int(lengths.max())}, but "
+                f"x has {steps} steps; count steps up to the last one that is read, 0..{steps}"
+            )
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """Logits of a batch of pairs.

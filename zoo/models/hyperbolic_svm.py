@@ -25,7 +25,7 @@ from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.functional import lorentz, poincare
 from zoo.functional.squares import safe_norm
 from zoo.layers.hyperbolic.lorentz_linear import hyperplane_products
-from zoo.models._inputs import SampleBatch
+from zoo.models._inputs import SampleBatch, check_labels
 from zoo.models._sample import SampleModel
 from zoo.registry import register
 
@@ -154,11 +154,14 @@ class HyperbolicSVM(SampleModel):
         Args:
             outputs: of `forward`.
             batch: with `y` (batch,), numbers of classes.
+
+        Raises:
+            UnsupportedInputError: labels beyond the classes.
         """
         logits = outputs["logits"]
         sign = -torch.ones_like(logits)
-        target = cast(dict[str, Tensor], batch)["y"].long()[:, None]
-        sign = sign.scatter(1, target, 1.0)
+        target = check_labels(cast(dict[str, Tensor], batch)["y"], logits.shape[1], self._title())
+        sign = sign.scatter(1, target[:, None], 1.0)
         margin = 1.0 if self.flat else math.asinh(1.0)
         hinge = (margin - sign * logits).clamp(min=0.0).mean(0).sum()
         return hinge + 0.5 * self.penalty * cast(SVMHead, self.head).normal.square().sum()
