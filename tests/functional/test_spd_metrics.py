@@ -15,6 +15,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from zoo.errors import ConfigError, DeviceError, ManifoldError
 from zoo.functional import spd
+from zoo.functional.spd import _checks, _deform
 
 METRICS: dict[str, ModuleType] = {
     "riemann": spd.affine_invariant,
@@ -327,3 +328,40 @@ def test_bures_distances_survive_rounding_in_float32() -> None:
     assert torch.allclose(found.double(), exact, rtol=1e-2)
     tangent = spd.bures_wasserstein.log(x.float(), y.float())
     assert bool(tangent.isfinite().all())
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("entry", [torch.nan, torch.inf])
+def test_entries_that_are_not_finite_are_refused(name: str, entry: float) -> None:
+    metric, good = METRICS[name], _points(2, 3, 3)
+    bad = good.clone()
+    bad[1, 0, 0] = entry
+    calls = [
+        lambda: metric.dist(good, bad),
+        lambda: metric.dist(bad, good),
+        lambda: metric.dist(good.clone().requires_grad_(), bad),
+        lambda: metric.log(good, bad),
+        lambda: metric.geodesic(good, bad, 0.5),
+        lambda: metric.transport(good, bad, good),
+        lambda: metric.mean(bad),
+    ]
+    for call in calls:
+        with pytest.raises(ManifoldError, match="not finite"):
+            call()
+
+
+def test_refusals_name_the_matrix_that_was_given() -> None:
+    """Not one made from it: the first matrix changes its eigenvalues."""
+    x = 7.0 * _points(3, 3)
+    bad = torch.diag(torch.tensor([1.0, 1.0, -0.5], dtype=torch.float64))
+    for metric in METRICS.values():
+        for call in (metric.dist, metric.log, lambda x, y, m=metric: m.geodesic(x, y, 0.5)):
+            with pytest.raises(ManifoldError, match=r"smallest eigenvalue is -0\.5,"):
+                call(x, bad)
+
+
+def test_matrices_that_are_not_square_are_refused() -> None:
+    wide = torch.zeros(2, 2, 3)
+    for function in (_deform.deform, _checks.eigh):
+        with pytest.raises(ManifoldError, match=r"shape \(2, 2, 3\) is not that of square"):
+            function(wide, 1.0 if function is _deform.deform else "here")

@@ -24,7 +24,14 @@ from torch import Tensor
 from torch.autograd import Function
 
 from zoo.functional.spd import matrix
-from zoo.functional.spd._checks import cholesky, eigh, refuse_indefinite, symmetrise
+from zoo.functional.spd._checks import (
+    cholesky,
+    eigh,
+    eigvalsh,
+    naming,
+    refuse_indefinite,
+    symmetrise,
+)
 from zoo.functional.spd._eigen import eigen, second_sum, spread
 from zoo.functional.spd._functions import InvSqrt, Scalar, Sqrt
 
@@ -49,10 +56,14 @@ def from_origin(
     return _closed(x, v, Sqrt())
 
 
-def product_root(factor: Tensor, y: Tensor) -> Tensor:
-    """(L^T Y L)^1/2. The product's condition is that of both matrices multiplied, so its smallest
-    eigenvalues can be lost in rounding; their roots hardly matter."""
-    return eigen(factor.mT @ y @ factor).rounded().sqrt().matrix()
+def product_root(factor: Tensor, y: Tensor, where: str) -> Tensor:
+    """(L^T Y L)^1/2; errors are about Y, which `where` names.
+
+    The product's condition is that of both matrices multiplied, so its smallest eigenvalues can be
+    lost in rounding; their roots hardly matter.
+    """
+    with naming(y, where):
+        return eigen(factor.mT @ y @ factor).rounded().sqrt().matrix()
 
 
 def carry(x: Tensor, y: Tensor, v: Tensor, pieces: int | None) -> Tensor:
@@ -60,7 +71,7 @@ def carry(x: Tensor, y: Tensor, v: Tensor, pieces: int | None) -> Tensor:
     shape = torch.broadcast_shapes(x.shape, y.shape, v.shape)
     x, y, v = (a.expand(shape) for a in (x, y, v))
     factor = cholesky(x, where="transport: the first matrix")
-    half = product_root(factor, y)
+    half = product_root(factor, y, "transport: the second matrix")
     half = torch.linalg.solve_triangular(factor.mT, half, upper=True)
     optimal = symmetrise(torch.linalg.solve_triangular(factor.mT, half.mT, upper=True))
     identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
@@ -78,7 +89,7 @@ def carry(x: Tensor, y: Tensor, v: Tensor, pieces: int | None) -> Tensor:
 
 def _pieces(optimal: Tensor) -> int:
     """So many that no piece is longer than half the distance to a pole of B."""
-    values = torch.linalg.eigvalsh(optimal)
+    values = eigvalsh(optimal, "transport: the optimal map")
     refuse_indefinite(values, "transport: the optimal map")
     steepest = torch.maximum((values - 1.0).abs(), (1.0 - 1.0 / values).abs())
     return max(1, math.ceil(2.0 * float(steepest.max()))) if values.numel() else 1

@@ -1,5 +1,8 @@
 """What is asked of a symmetric positive definite matrix, and what a refusal says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,6 +33,12 @@ def refuse_indefinite(values: Float[Tensor, "*batch n"], where: str) -> None:
     """
     if values.numel() == 0 or bool((values > 0).all()):
         return
+    finite = values.isfinite().all(-1)
+    if not bool(finite.all()):
+        raise ManifoldError(
+            f"{where}{at(worst((~finite).to(values.dtype)))} has eigenvalues that are not finite: "
+            "its entries are not finite numbers, or too large"
+        )
     low = values.amin(-1)
     index = worst(-low)
     raise ManifoldError(
@@ -48,16 +57,18 @@ def cholesky(
         where: names them in the message.
 
     Raises:
-        ManifoldError: a matrix that is not positive definite; names its worst eigenvalue.
+        ManifoldError: a matrix that is not square, not finite or not positive definite; names
+            its worst eigenvalue.
         DeviceError: a precision other than float32 and float64.
     """
     check_precision(where, x)
+    refuse_rectangular(x, where)
     factor: Tensor
     factor, info = torch.linalg.cholesky_ex(x.mT)  # as LAPACK stores it: copied whole
-    if bool(info.any()):
-        data = symmetrise(x.detach())
-        refuse_infinite(data, where)
-        refuse_indefinite(torch.linalg.eigvalsh(data), where)
+    # an infinite entry passes LAPACK's test and is left on the diagonal
+    finite = bool(factor.detach().diagonal(dim1=-2, dim2=-1).sum().isfinite())
+    if not finite or bool(info.any()):
+        refuse_bad(x.detach(), where)
         raise ManifoldError(f"{where} is singular to working precision: {REPAIR}")
     return factor
 
@@ -66,16 +77,73 @@ def eigh(x: Tensor, where: str) -> tuple[Tensor, Tensor]:
     """Eigenvalues, ascending, and eigenvectors of the symmetric part.
 
     Raises:
-        ManifoldError: entries that are not finite.
+        ManifoldError: matrices that are not square, entries that are not finite.
         DeviceError: a precision other than float32 and float64.
     """
     check_precision(where, x)
-    try:
+    refuse_rectangular(x, where)
+    with _converging(x, where):
         values, vectors = torch.linalg.eigh(symmetrise(x))
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        refuse_infinite(x, where)
-        raise
     return values, vectors
+
+
+def eigvalsh(x: Tensor, where: str) -> Tensor:
+    """Eigenvalues, ascending, from the lower triangle.
+
+    Raises:
+        ManifoldError: entries that are not finite.
+    """
+    with _converging(x, where):
+        values: Tensor = torch.linalg.eigvalsh(x)
+    return values
+
+
+@contextmanager
+def _converging(x: Tensor, where: str) -> Iterator[None]:
+    try:
+        yield
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        refuse_infinite(x, where)
+        raise ManifoldError(
+            f"{where}: the eigenvalues were not found, though all entries are finite ({error}); "
+            "scale the matrices or use float64"
+        ) from error
+
+
+@contextmanager
+def naming(x: Tensor, where: str) -> Iterator[None]:
+    """Errors about a matrix made from X, such as L^-1 X L^-T, become those about X.
+
+    Where nothing is wrong with X itself the first error stands.
+
+    Raises:
+        ManifoldError: X is not finite or not positive definite.
+    """
+    try:
+        yield
+    except ManifoldError:
+        refuse_bad(x.detach(), where)
+        raise
+
+
+def refuse_bad(x: Tensor, where: str) -> None:
+    """Refuses what is not finite or not positive definite.
+
+    Raises:
+        ManifoldError: names the worst matrix.
+    """
+    refuse_infinite(x, where)
+    refuse_indefinite(eigvalsh(symmetrise(x), where), where)
+
+
+def refuse_rectangular(x: Tensor, where: str) -> None:
+    """Refuses shapes that are not those of square matrices.
+
+    Raises:
+        ManifoldError: names the shape.
+    """
+    if x.dim() < 2 or x.shape[-1] != x.shape[-2]:
+        raise ManifoldError(f"{where}: shape {tuple(x.shape)} is not that of square matrices")
 
 
 def refuse_infinite(x: Tensor, where: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo.errors import ConfigError
 from zoo.functional.spd import matrix
+from zoo.functional.spd._checks import refuse_rectangular
 
 Number = float | Float[Tensor, ""]
 
@@ -23,7 +24,9 @@ def deform(x: Tensor, theta: Number) -> Tensor:
 
     Raises:
         ConfigError: theta is zero.
+        ManifoldError: matrices that are not square.
     """
+    refuse_rectangular(x, "the metric")
     if not isinstance(theta, Tensor) and theta == 0.0:
         raise ConfigError("theta = 0: the limit is the log-Euclidean metric, use that one")
     return matrix.power(x, theta)

@@ -10,6 +10,7 @@ from zoo.functional.spd._checks import (
     at,
     refuse_indefinite,
     refuse_infinite,
+    refuse_rectangular,
     symmetrise,
     worst,
 )
@@ -39,8 +40,7 @@ def check(
         DeviceError: a precision other than float32 and float64.
     """
     check_precision(where, x)
-    if x.shape[-1] != x.shape[-2]:
-        raise ManifoldError(f"{where}: shape {tuple(x.shape)} is not that of square matrices")
+    refuse_rectangular(x, where)
     if x.numel() == 0:
         return x
     if project:

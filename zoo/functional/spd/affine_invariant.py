@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional.spd import matrix
-from zoo.functional.spd._checks import cholesky, refuse_indefinite, symmetrise
+from zoo.functional.spd._checks import cholesky, eigvalsh, naming, refuse_indefinite, symmetrise
 from zoo.functional.spd._deform import (
     deform,
     deform_vector,
@@ -79,8 +79,9 @@ def log(
     """Velocity at X of the geodesic that reaches Y at time 1: L log(L^-1 Y L^-T) L^T."""
     point = deform(x, theta)
     factor = cholesky(point, where="log: the first matrix")
-    out = congruence(factor, matrix.log(whiten(factor, deform(y, theta))))
-    return restore_vector(point, out, theta)
+    with naming(y, "log: the second matrix"):
+        way = matrix.log(whiten(factor, deform(y, theta)))
+    return restore_vector(point, congruence(factor, way), theta)
 
 
 def dist(
@@ -97,16 +98,20 @@ def dist(
     derivatives are right at repeated eigenvalues, so at X = Y.
     """
     factor = cholesky(deform(x, theta), where="dist: the first matrix")
-    inside = whiten(factor, deform(y, theta))
+    with naming(y, "dist: the second matrix"):
+        square = _square(whiten(factor, deform(y, theta)), alpha, beta)
+    return root(square) / magnitude(theta)
+
+
+def _square(inside: Tensor, alpha: Number, beta: Number) -> Tensor:
     if torch.is_grad_enabled() and inside.requires_grad:
         logarithm = matrix.log(inside)
-        square = invariant(logarithm, logarithm, alpha, beta)
-    else:
-        values = torch.linalg.eigvalsh(inside)
-        refuse_indefinite(values, "dist: the second matrix, seen from the first")
-        logs = values.log()
-        square = alpha * logs.square().sum(-1) + beta * logs.sum(-1).square()
-    return root(square) / magnitude(theta)
+        return invariant(logarithm, logarithm, alpha, beta)
+    where = "dist: the second matrix, seen from the first"
+    values = eigvalsh(inside, where)
+    refuse_indefinite(values, where)
+    logs = values.log()
+    return alpha * logs.square().sum(-1) + beta * logs.sum(-1).square()
 
 
 def inner(
@@ -136,7 +141,8 @@ def transport(
     """V carried in parallel along the geodesic from X to Y: E V E^T, E = L sqrt(A) L^-1."""
     target = deform(y, theta)
     factor = cholesky(deform(x, theta), where="transport: the first matrix")
-    half = matrix.sqrt(whiten(factor, target))
+    with naming(y, "transport: the second matrix"):
+        half = matrix.sqrt(whiten(factor, target))
     inside = whiten(factor, deform_vector(x, v, theta))
     return restore_vector(target, congruence(factor @ half, inside), theta)
 
@@ -152,7 +158,8 @@ def geodesic(
 ) -> Float[Tensor, "*batch n n"]:
     """The point at time t of the geodesic from X (t = 0) to Y (t = 1): L A^t L^T."""
     factor = cholesky(deform(x, theta), where="geodesic: the first matrix")
-    inside = matrix.power(whiten(factor, deform(y, theta)), t)
+    with naming(y, "geodesic: the second matrix"):
+        inside = matrix.power(whiten(factor, deform(y, theta)), t)
     return restore(congruence(factor, inside), theta)
 
 
@@ -185,7 +192,8 @@ def mean(
 
     def step(point: Tensor, fraction: Tensor | None) -> tuple[Tensor, Tensor]:
         factor = cholesky(point, where="mean")
-        way = (w * matrix.log(whiten(factor, points))).sum(0)
+        with naming(points, "mean: the points"):
+            way = (w * matrix.log(whiten(factor, points))).sum(0)
         length = trace_product(way, way).detach().sqrt()
         taken = way if fraction is None else scalar(fraction) * way
         return symmetrise(congruence(factor, matrix.exp(taken))), length

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo.functional.spd import matrix
 from zoo.functional.spd._bures_transport import carry, from_origin, product_root, to_origin
-from zoo.functional.spd._checks import cholesky, refuse_indefinite, symmetrise
+from zoo.functional.spd._checks import cholesky, eigvalsh, refuse_indefinite, symmetrise
 from zoo.functional.spd._deform import (
     deform,
     deform_vector,
@@ -72,8 +72,8 @@ def exp(
     point = deform(x, theta)
     moved = matrix.lyapunov(point, deform_vector(x, v, theta))
     moved = moved + torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    values = torch.linalg.eigvalsh(moved.detach())
-    refuse_indefinite(values, "exp: I + L_X[V], whose sign says whether the geodesic exists,")
+    where = "exp: I + L_X[V], whose sign says whether the geodesic exists,"
+    refuse_indefinite(eigvalsh(moved.detach(), where), where)
     return restore(symmetrise(congruence(moved, point)), theta)
 
 
@@ -86,7 +86,7 @@ def log(
     """Velocity at X of the geodesic that reaches Y at time 1: T X + X T - 2 X."""
     point = deform(x, theta)
     factor = cholesky(point, where="log: the first matrix")
-    half = _mapped(factor, deform(y, theta)) @ factor.mT
+    half = _mapped(factor, deform(y, theta), "log: the second matrix") @ factor.mT
     return restore_vector(point, half + half.mT - 2.0 * point, theta)
 
 
@@ -98,7 +98,7 @@ def dist(
 ) -> Float[Tensor, "*batch"]:
     """|(T - I) L| / |theta|."""
     factor = cholesky(deform(x, theta), where="dist: the first matrix")
-    way = _mapped(factor, deform(y, theta)) - factor
+    way = _mapped(factor, deform(y, theta), "dist: the second matrix") - factor
     return root(trace_product(way, way)) / magnitude(theta)
 
 
@@ -147,7 +147,8 @@ def geodesic(
 ) -> Float[Tensor, "*batch n n"]:
     """The point at time t of the geodesic from X (t = 0) to Y (t = 1)."""
     factor = cholesky(deform(x, theta), where="geodesic: the first matrix")
-    moved = factor + scalar(t) * (_mapped(factor, deform(y, theta)) - factor)
+    end = _mapped(factor, deform(y, theta), "geodesic: the second matrix")
+    moved = factor + scalar(t) * (end - factor)
     return restore(moved @ moved.mT, theta)
 
 
@@ -178,7 +179,7 @@ def mean(
 
     def step(point: Tensor, fraction: Tensor | None) -> tuple[Tensor, Tensor]:
         factor = cholesky(point, where="mean")
-        roots = (w * product_root(factor, points)).sum(0)
+        roots = (w * product_root(factor, points, "mean: the points")).sum(0)
         way = torch.linalg.solve_triangular(factor.mT, roots, upper=True) - factor
         length = trace_product(way, way).detach().sqrt()
         moved = factor + (way if fraction is None else scalar(fraction) * way)
@@ -187,8 +188,8 @@ def mean(
     return restore(iterate(start, step, steps=steps, tol=tol), theta)
 
 
-def _mapped(factor: Tensor, y: Tensor) -> Tensor:
+def _mapped(factor: Tensor, y: Tensor, where: str) -> Tensor:
     """T L = L^-T (L^T Y L)^1/2."""
-    half = product_root(factor, y)
+    half = product_root(factor, y, where)
     out: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
     return out
