@@ -285,6 +285,8 @@ def test_refusals() -> None:
             metric.mean(x[None], torch.ones(1, 1, dtype=torch.float64))
         with pytest.raises(ConfigError, match="sum to 0"):
             metric.mean(x[None], torch.zeros(1, dtype=torch.float64))
+        with pytest.raises(ConfigError, match="must not be negative; the smallest is -1"):
+            metric.mean(x.expand(2, 3, 3), torch.tensor([3.0, -1.0], dtype=torch.float64))
     with pytest.raises(ManifoldError, match="whether the geodesic exists"):
         spd.bures_wasserstein.exp(x, -3.0 * x)
 

@@ -23,17 +23,16 @@ from zoo.errors import ConfigError
 from zoo.functional import spd
 from zoo.layers.spd import (
     BiMap,
-    CovarianceFrontEnd,
     FrontEnd,
     GyroMetric,
     GyroMLR,
     GyroTranslation,
     ReEig,
     SPDNorm,
-    front_end,
     make_spd_norm,
 )
 from zoo.models._adaptive import AdaptiveModel, domain_of
+from zoo.models._front import optional_front_end
 from zoo.models._inputs import SampleBatch
 from zoo.registry import register
 
@@ -125,7 +124,7 @@ class GyroSPD(AdaptiveModel):
         super().__init__(domain="matrix" if front_end is None else "signal", sample_shape=shape)
         if num_layers < 0:
             raise ConfigError(f"num_layers={num_layers} must not be negative")
-        self.front = _front(front_end, order, lag, shrinkage)
+        self.front = optional_front_end(front_end, order=order, lag=lag, shrinkage=shrinkage)
         size = in_channels if self.front is None else self.front.channels(in_channels)
         self.input_norm = (
             None if input_norm is None else make_spd_norm(input_norm, size, num_domains=num_domains)
@@ -190,11 +189,3 @@ class GyroSPD(AdaptiveModel):
         for layer in self.layers:
             x = layer(x, domain)
         return {"logits": self.head(x)}
-
-
-def _front(
-    name: FrontEnd | None, order: int, lag: int, shrinkage: float
-) -> CovarianceFrontEnd | None:
-    if name is None:
-        return None
-    return front_end(name, order=order, lag=lag, shrinkage=shrinkage)

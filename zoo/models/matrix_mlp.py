@@ -14,7 +14,8 @@ from torch.nn.functional import batch_norm
 
 from zoo.errors import ConfigError
 from zoo.functional import spd
-from zoo.layers.spd import CovarianceFrontEnd, FrontEnd, SymmetricVector, front_end
+from zoo.layers.spd import FrontEnd, SymmetricVector
+from zoo.models._front import optional_front_end
 from zoo.models._inputs import SampleBatch
 from zoo.models._sample import SampleModel
 from zoo.registry import register
@@ -87,7 +88,7 @@ class MatrixMLP(SampleModel):
                 f"num_layers={num_layers}, hidden_channels={hidden_channels}, dropout={dropout}: "
                 "layers can't be negative, a layer needs a channel, dropout lies in [0, 1)"
             )
-        self.front = _front(front_end, order=order, lag=lag, shrinkage=shrinkage)
+        self.front = optional_front_end(front_end, order=order, lag=lag, shrinkage=shrinkage)
         self.logarithm = logarithm
         self.vector = SymmetricVector()
         size = in_channels if self.front is None else self.front.channels(in_channels)
@@ -130,11 +131,3 @@ class MatrixMLP(SampleModel):
         for layer in self.layers:
             x = layer(x)
         return {"logits": self.head(x)}
-
-
-def _front(
-    name: FrontEnd | None, *, order: int, lag: int, shrinkage: float
-) -> CovarianceFrontEnd | None:
-    if name is None:
-        return None
-    return front_end(name, order=order, lag=lag, shrinkage=shrinkage)

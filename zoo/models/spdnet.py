@@ -27,17 +27,16 @@ from zoo.errors import ConfigError
 from zoo.functional import spd
 from zoo.layers.spd import (
     BiMap,
-    CovarianceFrontEnd,
     FrontEnd,
     LogEig,
     ReEig,
     SPDNorm,
     StiefelParametrization,
     SymmetricVector,
-    front_end,
     make_spd_norm,
 )
 from zoo.models._adaptive import AdaptiveModel, domain_of
+from zoo.models._front import optional_front_end
 from zoo.models._inputs import SampleBatch
 from zoo.registry import register
 
@@ -124,7 +123,7 @@ class SPDNet(AdaptiveModel):
         shape = (in_channels, in_channels if front_end is None else None)
         super().__init__(domain="matrix" if front_end is None else "signal", sample_shape=shape)
         self.project = project
-        self.front = _front(front_end, order, lag, shrinkage)
+        self.front = optional_front_end(front_end, order=order, lag=lag, shrinkage=shrinkage)
         size = in_channels if self.front is None else self.front.channels(in_channels)
         sizes = _halves(size) if hidden_channels is None else tuple(hidden_channels)
         if not sizes:
@@ -202,11 +201,3 @@ def _halves(size: int) -> tuple[int, int]:
 
 def _norm(name: SPDNorm | None, size: int, num_domains: int | None) -> nn.Module | None:
     return None if name is None else make_spd_norm(name, size, num_domains=num_domains)
-
-
-def _front(
-    name: FrontEnd | None, order: int, lag: int, shrinkage: float
-) -> CovarianceFrontEnd | None:
-    if name is None:
-        return None
-    return front_end(name, order=order, lag=lag, shrinkage=shrinkage)

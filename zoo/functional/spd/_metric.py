@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.errors import ConfigError
 from zoo.functional.spd import matrix
 from zoo.functional.spd._checks import symmetrise
 from zoo.functional.squares import safe_sqrt
@@ -85,29 +84,6 @@ def invariant(x: Tensor, y: Tensor, alpha: Number, beta: Number) -> Tensor:
         trace = x.diagonal(dim1=-2, dim2=-1).sum(-1) * y.diagonal(dim1=-2, dim2=-1).sum(-1)
         out = out + beta * trace
     return out
-
-
-def normalised(weights: Tensor | None, points: Tensor) -> Tensor:
-    """Weights that sum to one over the points, shaped (points, ..., 1, 1).
-
-    Raises:
-        ConfigError: another shape, or weights whose sum is not positive.
-    """
-    if len(points) == 0:
-        raise ConfigError("the mean of no points does not exist: give at least one")
-    if weights is None:
-        return points.new_full((len(points), *[1] * (points.dim() - 1)), 1.0 / len(points))
-    batch = points.shape[:-2]
-    if weights.shape != batch and weights.shape != batch[:1]:
-        raise ConfigError(
-            f"weights of shape {tuple(weights.shape)}: expected {tuple(batch[:1])}, one per "
-            f"point, or {tuple(batch)}"
-        )
-    total = weights.sum(0)
-    if not bool((total > 0).all()):
-        raise ConfigError(f"weights that sum to {float(total.min()):g}: the sum must be positive")
-    shaped = weights / total
-    return shaped.reshape(*shaped.shape, *[1] * (points.dim() - shaped.dim()))
 
 
 def iterate(

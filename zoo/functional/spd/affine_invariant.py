@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zoo.functional._weights import matrix_shares
 from zoo.functional.spd import matrix
 from zoo.functional.spd._checks import cholesky, eigvalsh, naming, refuse_indefinite, symmetrise
 from zoo.functional.spd._deform import (
@@ -29,7 +30,6 @@ from zoo.functional.spd._metric import (
     congruence,
     invariant,
     iterate,
-    normalised,
     origin,
     random,
     root,
@@ -187,7 +187,7 @@ def mean(
         beta: of the metric; without influence.
     """
     points = deform(points, theta)
-    w = normalised(weights, points)
+    w = matrix_shares("mean", points, weights)
     start = (w * points).sum(0) if init is None else deform(init, theta)
 
     def step(point: Tensor, fraction: Tensor | None) -> tuple[Tensor, Tensor]:

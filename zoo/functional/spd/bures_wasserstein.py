@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zoo.functional._weights import matrix_shares
 from zoo.functional.spd import matrix
 from zoo.functional.spd._bures_transport import carry, from_origin, product_root, to_origin
 from zoo.functional.spd._checks import cholesky, eigvalsh, refuse_indefinite, symmetrise
@@ -31,7 +32,6 @@ from zoo.functional.spd._metric import (
     Number,
     congruence,
     iterate,
-    normalised,
     origin,
     random,
     root,
@@ -174,7 +174,7 @@ def mean(
         theta: power of the deformation.
     """
     points = deform(points, theta)
-    w = normalised(weights, points)
+    w = matrix_shares("mean", points, weights)
     start = (w * points).sum(0) if init is None else deform(init, theta)
 
     def step(point: Tensor, fraction: Tensor | None) -> tuple[Tensor, Tensor]:

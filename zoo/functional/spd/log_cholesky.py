@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zoo.functional._weights import matrix_shares
 from zoo.functional.spd._checks import cholesky
 from zoo.functional.spd._deform import (
     deform,
@@ -20,7 +21,6 @@ from zoo.functional.spd._deform import (
 )
 from zoo.functional.spd._metric import (
     Number,
-    normalised,
     origin,
     random,
     root,
@@ -165,8 +165,9 @@ def mean(
         init: see steps.
         theta: power of the deformation.
     """
+    shares = matrix_shares("mean", points, weights)
     triangles = to_triangle(deform(points, theta))
-    return restore(from_triangle((normalised(weights, points) * triangles).sum(0)), theta)
+    return restore(from_triangle((shares * triangles).sum(0)), theta)
 
 
 def _diagonal(x: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ Power deformations leave it as it is. alpha and beta change lengths only.
 from jaxtyping import Float
 from torch import Tensor
 
+from zoo.functional._weights import matrix_shares
 from zoo.functional.spd import matrix
 from zoo.functional.spd._eigen import eigen
-from zoo.functional.spd._metric import Number, invariant, normalised, origin, random, root, scalar
+from zoo.functional.spd._metric import Number, invariant, origin, random, root, scalar
 from zoo.functional.spd._points import check, project
 
 __all__ = [
@@ -126,4 +127,4 @@ def mean(
         alpha: see steps.
         beta: see steps.
     """
-    return matrix.exp((normalised(weights, points) * matrix.log(points)).sum(0))
+    return matrix.exp((matrix_shares("mean", points, weights) * matrix.log(points)).sum(0))
