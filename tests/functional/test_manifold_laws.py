@@ -239,7 +239,7 @@ def test_impossible_weights_of_a_mean_are_refused(case):
 @every_place
 def test_points_pass_the_check_and_stay_where_they_are_when_projected(case, place):
     geometry, x = case.geometry, draw(case, 0, place)
-    geometry.check(x, where="test")
+    assert geometry.check(x, where="test") is x
     assert close(geometry.project(x), x, place)
     geometry.check(near(case, x, 1), where="test")
 
@@ -252,6 +252,19 @@ def test_what_is_off_the_manifold_is_named_and_repaired(case):
         geometry.check(off, where="test")
     if case.name in ("poincare", "lorentz"):
         geometry.check(geometry.project(off), where="test")
+
+
+@every_case
+def test_a_check_repairs_what_it_is_told_to(case):
+    geometry, x = case.geometry, draw(case, 0)
+    noise = torch.randn(x.shape, generator=generator(1), dtype=DOUBLE)
+    off = 1.5 * x + 0.05 * noise
+    with pytest.raises(ManifoldError, match="project"):
+        geometry.check(off + (case.name == "poincare"), where="test")
+    repaired = geometry.check(off, where="test", project=True)
+    geometry.check(repaired, where="test")
+    with pytest.raises(ManifoldError, match="test"):
+        geometry.check(off * math.nan, where="test", project=True)
 
 
 @every_case

@@ -153,6 +153,22 @@ def test_attention_ignores_masked_keys_and_the_order_of_keys():
     assert torch.allclose(turned, layer(x, memory), atol=1e-14)
 
 
+@pytest.mark.parametrize("space", [PoincareSpace(C), FlatSpace()])
+def test_a_query_without_keys_sees_the_origin(space):
+    layer = settled(PoincareAttention(6, 2, space))
+    x = points(2, 3, 6).requires_grad_()
+    mask = torch.ones(2, 3, 3, dtype=torch.bool)
+    mask[1, 2] = False
+    out = layer(x, mask=mask)
+    nothing = layer.out(torch.zeros(6, dtype=DOUBLE))
+    assert torch.allclose(out[1, 2], nothing, atol=1e-14)
+    whole = layer(x)
+    assert torch.allclose(out[0], whole[0], atol=1e-14)
+    assert torch.allclose(out[1, :2], whole[1, :2], atol=1e-14)
+    grads = torch.autograd.grad(out.sum(), [x, *layer.parameters()], allow_unused=True)
+    assert all(bool(g.isfinite().all()) for g in grads if g is not None)
+
+
 # --- HNN -----------------------------------------------------------------------------------
 
 

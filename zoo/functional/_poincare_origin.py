@@ -4,10 +4,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.functional._curvature import curvature_root as root
+from zoo.functional._curvature import curvature_root
 from zoo.functional._poincare_kernels import Curvature, gap, largest, square
 from zoo.functional.precision import check_precision
 from zoo.functional.squares import artanhc, tanhc
+
+
+def root(c: Curvature) -> Curvature:
+    """The square root of a curvature.
+
+    Raises:
+        ConfigError: a curvature that is not positive.
+    """
+    found: Curvature = curvature_root(c)
+    return found
 
 
 def project(

@@ -57,8 +57,8 @@ class Manifold:
         mean: (points, weights=None, *, steps, tol) -> Fréchet mean over the first axis.
         project: x -> the nearest point, or one near, on the manifold.
         random: (shape, *, generator, dtype, device) -> points; the shape includes the point's.
-        check: (x, *, where) -> raises `ManifoldError`, the worst value named, for what is off the
-            manifold.
+        check: (x, *, where, project=False) -> x; raises `ManifoldError`, the worst value named,
+            for what is off the manifold, or moves it there with project=True.
         origin: arguments of the geometry's own -> a distinguished point; None where there is none.
     """
 
@@ -73,7 +73,7 @@ class Manifold:
     mean: Callable[..., Tensor]
     project: Callable[..., Tensor]
     random: Callable[..., Tensor]
-    check: Callable[..., Any]
+    check: Callable[..., Tensor]
     origin: Callable[..., Tensor] | None = None
     #: the module, for what only this geometry has
     module: ModuleType | None = field(default=None, repr=False, compare=False)

@@ -233,14 +233,18 @@ def origin(
     return eye.expand(shape).clone()
 
 
-def check(x: Basis, *, where: str, precision: torch.dtype | None = None) -> None:
-    """Refuses what is not an orthonormal basis.
+def check(
+    x: Basis, *, where: str, precision: torch.dtype | None = None, project: bool = False
+) -> Basis:
+    """The bases, once they are known to be orthonormal.
 
     Args:
         x: bases.
         where: names the caller in the message.
         precision: whose rounding is allowed; that of x if None. Bases that were stored in float32
             are no better in float64.
+        project: takes the nearest orthonormal bases instead of refusing; bases without full rank
+            are refused all the same.
 
     Raises:
         DeviceError: half or integer precision.
@@ -254,8 +258,10 @@ def check(x: Basis, *, where: str, precision: torch.dtype | None = None) -> None
             f"{where}: {p} columns of length {n} span no {p}-dimensional subspace; take the "
             f"transpose, or at most {n} columns"
         )
-    x = x.detach()
     check_rank(x, where=where)
+    if project:
+        return decompositions.polar(x)
+    given, x = x, x.detach()
     eye = torch.eye(p, dtype=x.dtype, device=x.device)
     gap = (x.mT @ x - eye).abs().amax((-2, -1))
     limit = SLACK * torch.finfo(precision or x.dtype).eps * n**0.5
@@ -263,8 +269,9 @@ def check(x: Basis, *, where: str, precision: torch.dtype | None = None) -> None
         raise ManifoldError(
             f"{where}: the columns of {name_worst(gap)} are not orthonormal: U^T U is off the "
             f"identity by {float(gap.max()):.2g}, at most {limit:.2g} is allowed; "
-            "grassmann.project(x) repairs it"
+            "pass project=True, or grassmann.project(x), to take the nearest orthonormal basis"
         )
+    return given
 
 
 def check_rank(x: Basis, *, where: str) -> None:

@@ -196,21 +196,25 @@ def random(
     return from_basis(bases.random(sizes, generator=generator, dtype=dtype, device=device))
 
 
-def check(x: Projector, *, where: str) -> None:
-    """Refuses what is not an orthogonal projector.
+def check(x: Projector, *, where: str, project: bool = False) -> Projector:
+    """The matrices, once they are known to be orthogonal projectors.
 
     Args:
         x: matrices.
         where: names the caller in the message.
+        project: takes the nearest projectors instead of refusing; entries that are not finite are
+            refused all the same.
 
     Raises:
         DeviceError: half or integer precision.
         ManifoldError: not finite, not symmetric, or not its own square; names matrix and value.
     """
     check_precision(where, x)
-    x = x.detach()
+    given, x = x, x.detach()
     if not bool(torch.isfinite(x).all()):
         raise ManifoldError(f"{where}: the projectors have entries that are not finite")
+    if project:
+        return _project(given)
     limit = bases.SLACK * torch.finfo(x.dtype).eps * x.shape[-1] ** 0.5
     for gap, what in (((x - x.mT).abs(), "symmetric"), ((x @ x - x).abs(), "idempotent")):
         worst = gap.amax((-2, -1))
@@ -218,5 +222,9 @@ def check(x: Projector, *, where: str) -> None:
             raise ManifoldError(
                 f"{where}: {bases.name_worst(worst)} is not {what}: off by "
                 f"{float(worst.max()):.2g}, at most {limit:.2g} is allowed; "
-                "grassmann.projector.project(x) repairs it"
+                "pass project=True, or grassmann.projector.project(x), to take the nearest one"
             )
+    return given
+
+
+_project = project

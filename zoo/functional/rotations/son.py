@@ -250,31 +250,37 @@ def origin(
     return torch.eye(shape[-1], dtype=dtype, device=device).expand(shape).clone()
 
 
-def check(x: Rotation, *, where: str) -> None:
-    """Refuses what is not a rotation.
+def check(x: Rotation, *, where: str, project: bool = False) -> Rotation:
+    """The matrices, once they are known to be rotations.
 
     Args:
         x: matrices.
         where: names the caller in the message.
+        project: takes the nearest rotations instead of refusing; entries that are not finite are
+            refused all the same.
 
     Raises:
         DeviceError: half or integer precision.
         ManifoldError: not finite, not orthogonal, or with determinant -1; names the worst value.
     """
     check_precision(where, x)
-    x = x.detach()
+    given, x = x, x.detach()
     if x.numel() == 0:
-        return
+        return given
+    if project and bool(x.isfinite().all()):
+        return decompositions.polar(given, special=True)
     n = x.shape[-1]
     gap = float((x.mT @ x - torch.eye(n, dtype=x.dtype, device=x.device)).abs().max())
     limit = SLACK * torch.finfo(x.dtype).eps * math.sqrt(n)
     if not gap <= limit:
         raise ManifoldError(
             f"{where}: not a rotation: R^T R is off the identity by {gap:.2g}, at most "
-            f"{limit:.2g} is allowed; rotations.son.project(x) gives the nearest rotation"
+            f"{limit:.2g} is allowed; pass project=True, or rotations.son.project(x), to take the "
+            "nearest rotation"
         )
     if float(torch.linalg.det(x).min()) < 0:
         raise ManifoldError(
             f"{where}: a matrix of determinant -1 is a reflection, not a rotation; flip the sign "
-            "of one axis, or take rotations.son.project(x)"
+            "of one axis, or take the nearest rotation by project=True or rotations.son.project(x)"
         )
+    return given

@@ -84,7 +84,7 @@ class PoincareAttention(nn.Module):
         Args:
             x: points that ask.
             memory: points that answer; x itself if left out.
-            mask: which keys count; each query needs at least one.
+            mask: which keys count; the values of a query without any are mixed to the origin.
         """
         source = x if memory is None else memory
         q, k, v = (
@@ -93,9 +93,13 @@ class PoincareAttention(nn.Module):
         )
         apart = self.space.dist(q[..., :, None, :], k[..., None, :, :])
         scores = -softplus(self.raw_rate)[:, None, None] * apart
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None], -math.inf)
-        mixed = self.space.mixed(v, torch.softmax(scores, -1))
+        if mask is None:
+            weights = torch.softmax(scores, -1)
+        else:
+            seen = mask[:, None]  # for all heads alike
+            scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
+            weights = torch.softmax(scores, -1) * seen
+        mixed = self.space.mixed(v, weights)
         joined: Tensor = self.out(self.space.concat(mixed.unbind(1)))
         return joined
 
