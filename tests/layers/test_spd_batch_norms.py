@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
-from zoo.errors import ConfigError, DataError, DeviceError, ManifoldError
+from zoo.errors import CapabilityError, ConfigError, DataError, DeviceError, ManifoldError
 from zoo.functional import spd
 from zoo.layers.spd import (
     DomainBatchNorm,
@@ -194,6 +194,46 @@ def test_second_derivatives():
     norm = stirred(LieBatchNorm(2)).eval()
     x = matrices(2, 2, times=9).requires_grad_()
     assert torch.autograd.gradgradcheck(lambda z: norm(0.5 * (z + z.mT)), (x,))
+
+
+@pytest.mark.parametrize("theta", [1.0, 0.5])
+def test_second_derivatives_of_bures_norms(theta):
+    """By matrices and scale; by bias and metric matrix there is one."""
+    norm = stirred(GBWBatchNorm(2, theta=theta, momentum=1.0))
+    start = matrices(3, 2, times=9)
+
+    def call(name, value):
+        local = copy.deepcopy(norm)
+        state = {} if name == "x" else {name: value}
+        x = value if name == "x" else start
+        return torch.func.functional_call(local, state, (0.5 * (x + x.mT),))
+
+    def held(name):
+        value = start if name == "x" else norm.get_parameter(name)
+        return value.detach().clone().requires_grad_()
+
+    def second(name):
+        value = held(name)
+        (grad,) = torch.autograd.grad(call(name, value).sin().sum(), value, create_graph=True)
+        return torch.autograd.grad(grad.square().sum(), value)[0]
+
+    training = second("x")
+    norm(start)  # momentum 1: the running statistics are those of this batch
+    norm.eval()
+    assert torch.allclose(training, second("x"), rtol=1e-9, atol=1e-9)
+    for name in ("x", "log_scale"):
+        for mode in (False, name != "x"):  # in training statistics move under finite differences
+            norm.train(mode)
+            assert torch.autograd.gradgradcheck(lambda v, n=name: call(n, v), held(name))
+    for mode in (True, False):
+        norm.train(mode)
+        for name in ("bias.raw", "chart.metric.raw"):
+            with pytest.raises(CapabilityError, match="ask for one derivative"):
+                second(name)
+    norm.detach = False
+    with pytest.raises(CapabilityError, match="ask for one derivative"):
+        norm.train()
+        second("x")
 
 
 def test_cholesky_root_is_invariant_where_the_symmetric_one_turns():

@@ -1,5 +1,7 @@
 """Gyro layers of SPD matrices and positive definite parameters."""
 
+import math
+
 import pytest
 import torch
 
@@ -56,6 +58,65 @@ def test_scalings_multiply_distances_from_the_identity(metric):
     assert torch.allclose(
         dist(layer(x), origin), torch.tensor(0.4).double().exp() * dist(x, origin), atol=1e-11
     )
+
+
+def plus(metric, b, x):
+    """B (+) X by the layer."""
+    layer = GyroTranslation(N, metric=metric).double()
+    layer.bias.set_(b)
+    return layer(x[None])[0]
+
+
+def times(metric, t, x):
+    """t (x) X by the layer."""
+    layer = GyroScaling(metric=metric).double()
+    with torch.no_grad():
+        layer.log_scale.fill_(math.log(t))
+    return layer(x[None])[0]
+
+
+def minus(metric, x):
+    """(-) X."""
+    if metric == "LCM":
+        return spd.log_cholesky.from_triangle(-spd.log_cholesky.to_triangle(x))
+    return torch.linalg.inv(x)
+
+
+def gyration(metric, a, b, x):
+    """gyr[A, B] X: the rotation (A^1/2 B A^1/2)^-1/2 A^1/2 B^1/2; none in the flat spaces."""
+    if metric != "AIM":
+        return x
+    half = spd.sqrt(a)
+    turn = spd.inv_sqrt(spd.symmetrise(half @ b @ half)) @ half @ spd.sqrt(b)
+    return turn @ x @ turn.mT
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_gyrogroup_laws(metric):
+    a, b, x = matrices(3)
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    origin = torch.eye(N, dtype=torch.float64)
+    assert torch.allclose(plus(metric, origin, x), x, **close)
+    assert torch.allclose(plus(metric, minus(metric, x), x), origin, **close)
+    summed = plus(metric, a, b)
+    nested = plus(metric, a, plus(metric, b, x))
+    assert torch.allclose(plus(metric, minus(metric, a), summed), b, **close)
+    turned = gyration(metric, a, b, x)
+    assert torch.allclose(nested, plus(metric, summed, turned), **close)
+    assert torch.allclose(turned, gyration(metric, summed, b, x), **close)  # left loop
+    swapped = gyration(metric, a, b, plus(metric, b, a))
+    assert torch.allclose(summed, swapped, **close)
+    # only the curved space needs the gyration
+    associative = torch.allclose(nested, plus(metric, summed, x), rtol=1e-3, atol=1e-3)
+    assert associative == (metric != "AIM")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_scalar_laws(metric):
+    x, close = matrices(1)[0], {"rtol": 1e-10, "atol": 1e-10}
+    one, two = times(metric, 0.6, x), times(metric, 1.7, x)
+    assert torch.allclose(plus(metric, one, two), times(metric, 2.3, x), **close)
+    assert torch.allclose(times(metric, 1.7, one), times(metric, 1.02, x), **close)
 
 
 def stirred(metric, classes=3):

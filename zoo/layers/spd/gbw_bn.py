@@ -125,7 +125,10 @@ class CentredTangents:
 class GBWBatchNorm(SPDBatchNorm):
     """Batch norm under the generalised Bures-Wasserstein metric.
 
-    First derivatives alone are provided.
+    First derivatives exist by everything. Second ones exist by the matrices and the scale: in
+    evaluation, and in training with statistics held constant (`detach=True`, the default). By the
+    bias, the metric matrix, and by matrices through statistics (`detach=False`), they are refused
+    with a CapabilityError.
 
     Args:
         size: n of the matrices.
