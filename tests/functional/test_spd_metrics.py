@@ -360,6 +360,11 @@ def test_refusals_name_the_matrix_that_was_given() -> None:
         for call in (metric.dist, metric.log, lambda x, y, m=metric: m.geodesic(x, y, 0.5)):
             with pytest.raises(ManifoldError, match=r"smallest eigenvalue is -0\.5,"):
                 call(x, bad)
+    general, m = spd.generalised_bures_wasserstein, _points(3, 3, seed=2)
+    for function in (general.dist, general.log):
+        for pair, where in (((x, bad), "second"), ((bad, x), "first")):
+            with pytest.raises(ManifoldError, match=rf"{where} matrix.* eigenvalue is -0\.5,"):
+                function(*pair, m=m)
 
 
 def test_matrices_that_are_not_square_are_refused() -> None:
@@ -367,3 +372,23 @@ def test_matrices_that_are_not_square_are_refused() -> None:
     for function in (_deform.deform, _checks.eigh):
         with pytest.raises(ManifoldError, match=r"shape \(2, 2, 3\) is not that of square"):
             function(wide, 1.0 if function is _deform.deform else "here")
+
+
+def test_what_is_read_of_matrices_that_are_not_symmetric() -> None:
+    """As the modules say; `check` is what refuses them."""
+    x, y = _points(3, 3), _points(3, 3, seed=1)
+    skew = torch.zeros(3, 3, dtype=torch.float64)
+    skew[0, 2], skew[2, 0] = 0.1, -0.1
+    for function in (spd.log, spd.exp, spd.sqrt, spd.inverse, spd.inv_sqrt):
+        _same(function(x + skew), function(x))
+    _same(spd.log_euclidean.dist(x + skew, y - skew), spd.log_euclidean.dist(x, y))
+    for metric in (spd.affine_invariant, spd.bures_wasserstein):
+        _same(metric.log(x, y + skew), metric.log(x, y))
+        _same(metric.dist(x.clone().requires_grad_(), y + skew).detach(), metric.dist(x, y))
+    triangle = skew.tril()  # read is the upper one
+    for metric in (spd.affine_invariant, spd.bures_wasserstein, spd.log_cholesky):
+        _same(metric.dist(x + triangle, y), metric.dist(x, y))
+    _same(spd.log_cholesky.dist(x, y + triangle), spd.log_cholesky.dist(x, y))
+    for metric in METRICS.values():
+        with pytest.raises(ManifoldError, match="not symmetric"):
+            metric.check(x + skew)

@@ -9,6 +9,11 @@ and one symmetric eigendecomposition. The metric with `theta` is the pull-back a
 divided by theta^2; for theta -> 0 it tends to the log-Euclidean one. alpha and beta change lengths
 only: geodesics, means and transport are those of alpha = 1, beta = 0. Required: theta not 0,
 alpha > 0, beta > -alpha / n.
+
+Symmetry is not looked at, which would slow distances down: of the first matrix and of a mean's
+first guess one triangle is read, of the others the symmetric part or, by distances without
+gradients, one triangle of A; with `theta` other than 1 the symmetric part of all. `check` refuses
+matrices that are not symmetric.
 """
 
 import torch
@@ -76,7 +81,10 @@ def log(
     alpha: Number = 1.0,
     beta: Number = 0.0,
 ) -> Float[Tensor, "*batch n n"]:
-    """Velocity at X of the geodesic that reaches Y at time 1: L log(L^-1 Y L^-T) L^T."""
+    """Velocity at X of the geodesic that reaches Y at time 1: L log(L^-1 Y L^-T) L^T.
+
+    Symmetry is taken for granted, see the module.
+    """
     point = deform(x, theta)
     factor = cholesky(point, where="log: the first matrix")
     with naming(y, "log: the second matrix"):
@@ -93,6 +101,8 @@ def dist(
     beta: Number = 0.0,
 ) -> Float[Tensor, "*batch"]:
     """sqrt(alpha |log A|^2 + beta (log det A)^2) / |theta|, A = L^-1 Y L^-T.
+
+    Symmetry is taken for granted, see the module.
 
     Without gradients the eigenvalues of A are enough; with them its logarithm is taken, whose
     derivatives are right at repeated eigenvalues, so at X = Y.
@@ -175,6 +185,8 @@ def mean(
     beta: Number = 0.0,
 ) -> Float[Tensor, "*batch n n"]:
     """Fréchet mean over the first axis, by Karcher's iteration M <- exp_M(sum_i w_i log_M X_i).
+
+    Symmetry is taken for granted, see the module.
 
     Args:
         points: SPD matrices.

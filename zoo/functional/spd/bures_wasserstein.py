@@ -11,6 +11,10 @@ to Y. The metric with `theta` is the pull-back along X -> X^theta divided by the
 exp_X(V) exists where I + L_X[V] is positive definite. Parallel transport has a closed form only
 where X and Y commute; `transport` integrates its equation, `to_origin` and `from_origin` are the
 closed forms with the identity at one end.
+
+Symmetry is not looked at, which would slow distances down: of the first matrix and of a mean's
+first guess one triangle is read, of the others, or with `theta` other than 1 of all, the symmetric
+part. `check` refuses matrices that are not symmetric.
 """
 
 import torch
@@ -83,7 +87,10 @@ def log(
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
-    """Velocity at X of the geodesic that reaches Y at time 1: T X + X T - 2 X."""
+    """Velocity at X of the geodesic that reaches Y at time 1: T X + X T - 2 X.
+
+    Symmetry is taken for granted, see the module.
+    """
     point = deform(x, theta)
     factor = cholesky(point, where="log: the first matrix")
     half = _mapped(factor, deform(y, theta), "log: the second matrix") @ factor.mT
@@ -96,7 +103,10 @@ def dist(
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch"]:
-    """|(T - I) L| / |theta|."""
+    """|(T - I) L| / |theta|.
+
+    Symmetry is taken for granted, see the module.
+    """
     factor = cholesky(deform(x, theta), where="dist: the first matrix")
     way = _mapped(factor, deform(y, theta), "dist: the second matrix") - factor
     return root(trace_product(way, way)) / magnitude(theta)
@@ -162,6 +172,8 @@ def mean(
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
     """Fréchet mean over the first axis: M <- T M T, T the mean of the optimal maps from M.
+
+    Symmetry is taken for granted, see the module.
 
     The iteration is that of Álvarez-Esteban et al., J. Math. Anal. Appl. 441, 744, 2016.
 

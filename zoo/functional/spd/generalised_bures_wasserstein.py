@@ -6,6 +6,9 @@ r"""The generalised Bures-Wasserstein metric of SPD matrices, with a metric matr
 map X -> K^-1 X K^-T, M = K K^T, is an isometry onto `bures_wasserstein`, from which everything is
 taken; M = I, or none, is that metric itself. With `theta`, X -> X^theta comes first and lengths
 are divided by |theta|.
+
+Symmetry is not looked at, as in `bures_wasserstein`, here of K^-1 X K^-T; `check` refuses matrices
+that are not symmetric.
 """
 
 from functools import partial
@@ -15,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional.spd import bures_wasserstein as bures
-from zoo.functional.spd._checks import cholesky
+from zoo.functional.spd._checks import cholesky, naming
 from zoo.functional.spd._deform import (
     deform,
     deform_vector,
@@ -61,10 +64,15 @@ def log(
     m: Float[Tensor, "n n"] | None = None,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
-    """Velocity at X of the geodesic that reaches Y at time 1."""
+    """Velocity at X of the geodesic that reaches Y at time 1.
+
+    Symmetry is taken for granted, see the module.
+    """
     to, back = _isometry(m)
     point = deform(x, theta)
-    return restore_vector(point, back(bures.log(to(point), to(deform(y, theta)))), theta)
+    with naming(x, "log: the first matrix"), naming(y, "log: the second matrix"):
+        way = bures.log(to(point), to(deform(y, theta)))
+    return restore_vector(point, back(way), theta)
 
 
 def dist(
@@ -74,9 +82,14 @@ def dist(
     m: Float[Tensor, "n n"] | None = None,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch"]:
-    """The distance above, divided by |theta|."""
+    """The distance above, divided by |theta|.
+
+    Symmetry is taken for granted, see the module.
+    """
     to, _ = _isometry(m)
-    return bures.dist(to(deform(x, theta)), to(deform(y, theta))) / magnitude(theta)
+    with naming(x, "dist: the first matrix"), naming(y, "dist: the second matrix"):
+        length = bures.dist(to(deform(x, theta)), to(deform(y, theta)))
+    return length / magnitude(theta)
 
 
 def inner(
@@ -133,7 +146,10 @@ def mean(
     m: Float[Tensor, "n n"] | None = None,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
-    """Fréchet mean over the first axis; arguments as in `bures_wasserstein.mean`."""
+    """Fréchet mean over the first axis; arguments as in `bures_wasserstein.mean`.
+
+    Symmetry is taken for granted, see the module.
+    """
     to, back = _isometry(m)
     start = None if init is None else to(deform(init, theta))
     moved = to(deform(points, theta))

@@ -4,6 +4,9 @@ With X = L L^T, the map X -> strict(L) + log diag(L) is an isometry onto the low
 matrices with the Frobenius inner product: the metric is flat and needs no eigenvalues. A tangent
 vector V at X belongs to dL = L (L^-1 V L^-T)_half, the strictly lower part plus half the diagonal.
 The metric with `theta` is the pull-back along X -> X^theta divided by theta^2.
+
+Symmetry is not looked at, which would slow distances down: one triangle of every matrix is read, or
+with `theta` other than 1 its symmetric part. `check` refuses matrices that are not symmetric.
 """
 
 import torch
@@ -80,7 +83,10 @@ def log(
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
-    """Velocity at X of the geodesic that reaches Y at time 1."""
+    """Velocity at X of the geodesic that reaches Y at time 1.
+
+    Symmetry is taken for granted, see the module.
+    """
     point = deform(x, theta)
     factor = cholesky(point, where="log: the first matrix")
     end = cholesky(deform(y, theta), where="log: the second matrix")
@@ -96,7 +102,10 @@ def dist(
     *,
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch"]:
-    """Frobenius distance of the triangular matrices, divided by |theta|."""
+    """Frobenius distance of the triangular matrices, divided by |theta|.
+
+    Symmetry is taken for granted, see the module.
+    """
     difference = to_triangle(deform(x, theta)) - to_triangle(deform(y, theta))
     return root(trace_product(difference, difference)) / magnitude(theta)
 
@@ -156,6 +165,8 @@ def mean(
     theta: Number = 1.0,
 ) -> Float[Tensor, "*batch n n"]:
     """Fréchet mean over the first axis: the mean of the triangular matrices.
+
+    Symmetry is taken for granted, see the module.
 
     Args:
         points: SPD matrices.

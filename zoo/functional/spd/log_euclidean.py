@@ -4,6 +4,9 @@ r"""The log-Euclidean metric of SPD matrices: a flat one, in which log is an iso
 
 (Arsigny et al., SIAM J. Matrix Anal. Appl. 29, 328, 2007; alpha, beta as in `affine_invariant`).
 Power deformations leave it as it is. alpha and beta change lengths only.
+
+Symmetry is not looked at: the symmetric part of every matrix is taken. `check` refuses matrices
+that are not symmetric.
 """
 
 from jaxtyping import Float
@@ -50,7 +53,10 @@ def log(
     alpha: Number = 1.0,
     beta: Number = 0.0,
 ) -> Float[Tensor, "*batch n n"]:
-    """Velocity at X of the geodesic that reaches Y at time 1: D exp(log X)[log Y - log X]."""
+    """Velocity at X of the geodesic that reaches Y at time 1: D exp(log X)[log Y - log X].
+
+    Symmetry is taken for granted, see the module.
+    """
     logarithm = matrix.log(x)
     return matrix.differential_exp(logarithm, matrix.log(y) - logarithm)
 
@@ -62,7 +68,10 @@ def dist(
     alpha: Number = 1.0,
     beta: Number = 0.0,
 ) -> Float[Tensor, "*batch"]:
-    """Length of log X - log Y."""
+    """Length of log X - log Y.
+
+    Symmetry is taken for granted, see the module.
+    """
     difference = matrix.log(x) - matrix.log(y)
     return root(invariant(difference, difference, alpha, beta))
 
@@ -117,6 +126,8 @@ def mean(
     beta: Number = 0.0,
 ) -> Float[Tensor, "*batch n n"]:
     """Fréchet mean over the first axis: exp(sum_i w_i log X_i).
+
+    Symmetry is taken for granted, see the module.
 
     Args:
         points: SPD matrices.

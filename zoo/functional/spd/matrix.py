@@ -1,7 +1,8 @@
 r"""Functions of symmetric matrices: log, exp, roots, powers, clamp, and Lyapunov's equation.
 
-Each takes one `eigh`, symmetrises its argument and is differentiable three times, at repeated
-eigenvalues too (see `_functions`). A chain shares the decomposition:
+Each takes one `eigh` of the symmetric part of its argument, however large the rest is (`check`
+refuses matrices that are not symmetric), and is differentiable three times, at repeated eigenvalues
+too (see `_functions`). A chain shares the decomposition:
 `eigen(x).clamp(1e-4).log().matrix()`.
 """
 
@@ -23,7 +24,7 @@ Matrix = Float[Tensor, "*batch n n"]
 
 
 def log(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
-    """Logarithm of SPD matrices.
+    """Logarithm of SPD matrices; their symmetric parts are taken.
 
     Raises:
         ManifoldError: an eigenvalue that is not positive; here and below it is named.
@@ -32,22 +33,22 @@ def log(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
 
 
 def exp(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
-    """Exponential of symmetric matrices."""
+    """Exponential of symmetric matrices; their symmetric parts are taken."""
     return eigen(x).exp().matrix()
 
 
 def sqrt(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
-    """Square root of SPD matrices."""
+    """Square root of SPD matrices; their symmetric parts are taken."""
     return eigen(x).sqrt().matrix()
 
 
 def inv_sqrt(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
-    """Inverse square root of SPD matrices."""
+    """Inverse square root of SPD matrices; their symmetric parts are taken."""
     return eigen(x).inv_sqrt().matrix()
 
 
 def inverse(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
-    """Inverse of SPD matrices."""
+    """Inverse of SPD matrices; their symmetric parts are taken."""
     return eigen(x).inverse().matrix()
 
 
@@ -59,7 +60,7 @@ def clamp(x: Float[Tensor, "*batch n n"], floor: float) -> Float[Tensor, "*batch
 def power(
     x: Float[Tensor, "*batch n n"], exponent: float | Float[Tensor, "*exponents"]
 ) -> Float[Tensor, "*batch n n"]:
-    """A real power of SPD matrices.
+    """A real power of SPD matrices; their symmetric parts are taken, but for exponent 1.
 
     Args:
         x: SPD matrices.
