@@ -40,13 +40,15 @@ def checkpoint(entry: Mapping[str, Any], *, place: str | None = None) -> str:
     """
     name = entry["name"]
     head = f"# {name}\n\n```python\nmodel = zoo.load({place or name!r})\n```"
+    inputs = entry.get("inputs") or {}
+    domain = inputs.get("domain", "atoms")
     return _join(
         [
             head,
             _origin(entry),
-            _inputs(entry.get("inputs") or {}),
+            _inputs(inputs),
             _outputs(entry.get("outputs") or {}, entry.get("classes") or []),
-            _metrics(entry.get("metrics") or [], (entry.get("inputs") or {}).get("domain", "atoms")),
+            _metrics(entry.get("metrics") or [], domain),
             _training(entry.get("training") or {}),
             _list("Limits", entry.get("limits") or []),
             _pairs("Licence", entry.get("license") or {}),
