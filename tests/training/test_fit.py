@@ -86,7 +86,7 @@ def test_the_clock_stops_a_run_and_it_is_validated(
     result = run(tiny(), chosen, dataset, tmp_path)
     assert 1.0 <= result.seconds < 4.0
     assert result.best_step == result.steps > 0
-    assert result.history[-1]["lr"] < 0.05 * chosen.optimizer.lr  # the schedule ended with the time
+    assert result.history[-1]["lr"] < 0.2 * chosen.optimizer.lr  # the schedule ended with the time
 
 
 def test_early_stopping_and_passes_between_validations(

@@ -11,7 +11,6 @@ subject, session and run; `domain` counts the pairs of subject and session. MOAB
 hasn't, so with ZOO_OFFLINE=1 only its `FakeDataset` is read.
 """
 
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import yaml
 
 from zoo import _extras
+from zoo._environment import offline
 from zoo.datasets.domains._raw import Keys, Raw
 from zoo.errors import ConfigError, DataError, ZooError, nearest
 
@@ -71,7 +71,7 @@ def read_moabb(text: str) -> Raw:
     """
     name, _, query = text.removeprefix(MOABB).partition("?")
     settings = _settings(query)
-    if os.environ.get("ZOO_OFFLINE", "") not in ("", "0") and name != _FAKE:
+    if offline() and name != _FAKE:
         raise DataError(
             f"{text} would ask MOABB, which downloads what it hasn't, and ZOO_OFFLINE is set; save "
             "the trials as an .npz with X, y, subject and session, and open that"
