@@ -78,15 +78,15 @@ def test_the_clock_stops_a_run_and_it_is_validated(
     chosen = recipe(
         trainer={
             "max_epochs": 100_000,
-            "max_time": "00:00:01",
+            "max_time": "00:00:03",
             "batch_size": 4,
             "val_every": 50_000,
         }
     )
     result = run(tiny(), chosen, dataset, tmp_path)
-    assert 1.0 <= result.seconds < 4.0
+    assert 3.0 <= result.seconds < 6.0
     assert result.best_step == result.steps > 0
-    assert result.history[-1]["lr"] < 0.2 * chosen.optimizer.lr  # the schedule ended with the time
+    assert result.history[-1]["lr"] < 0.05 * chosen.optimizer.lr  # the schedule ended with the time
 
 
 def test_early_stopping_and_passes_between_validations(
