@@ -34,19 +34,3 @@ def test_derivatives_of_both_orders(matrices, monkeypatch):
 def test_no_rows(matrices):
     x = torch.zeros(0, 4, 2, dtype=torch.float64)
     assert grid_silu(x, *matrices).shape == (0, 3, 2)
-
-
-def test_products_of_two_matrices(monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 100)
-    generator = torch.Generator().manual_seed(1)
-    polar, azimuth, last = (
-        torch.randn(shape, generator=generator, dtype=torch.float64)
-        for shape in ((6, 4), (5, 2), (3, 6))
-    )  # two orders at three polar angles, five azimuths
-    there = torch.einsum("as,sbc->abc", azimuth, polar.unflatten(0, (2, 3))).flatten(0, 1)
-    back = torch.einsum("ksb,as->kab", last.unflatten(1, (2, 3)), azimuth).flatten(1)
-    x = torch.randn(3, 4, 2, generator=generator, dtype=torch.float64, requires_grad=True)
-    chains = (polar, azimuth), (azimuth.T, last)
-    assert torch.allclose(grid_silu(x, *chains), grid_silu(x, there, back), atol=1e-13)
-    assert torch.autograd.gradcheck(lambda x: grid_silu(x, *chains), x)
-    assert torch.autograd.gradgradcheck(lambda x: grid_silu(x, *chains), x)

@@ -114,20 +114,3 @@ def test_second_derivatives() -> None:
     act = S2Activation(SphereGrid(1, resolution=(4, 5))).double()
     x = draw(1, 4, 1).requires_grad_()
     assert torch.autograd.gradgradcheck(act, (x,))
-
-
-@pytest.mark.parametrize("layout", ["order", "degree"])
-@pytest.mark.parametrize("rule", ["e3nn", "gauss_legendre"])
-def test_few_orders_go_through_two_factors(layout: str, rule: str) -> None:
-    grid = SphereGrid(
-        5,
-        1,
-        resolution=(12, 14),
-        layout=layout,
-        rule=rule,
-        rescale=True,  # type: ignore[arg-type]
-    ).double()
-    assert grid.factored and not SphereGrid(5, resolution=(12, 14)).factored
-    x = draw(3, len(grid.from_matrix), 2)
-    expected = grid.from_grid(torch.nn.functional.silu(grid.to_grid(x)))[:, 1:]
-    torch.testing.assert_close(S2Activation(grid).rows(x, 1), expected, rtol=0, atol=1e-12)

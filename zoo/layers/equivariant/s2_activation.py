@@ -41,7 +41,7 @@ class S2Activation(nn.Module):
     ) -> Float[Tensor, "rows some channels"]:
         """The activated signal's coefficients from the given one on."""
         if self.activation is nn.functional.silu:
-            return grid_silu(x, self.grid.there, self.grid.back(first))
+            return grid_silu(x, self.grid.to_matrix, self.grid.from_matrix[first:])
         return self.grid.from_grid(self.activation(self.grid.to_grid(x)))[:, first:]
 
 

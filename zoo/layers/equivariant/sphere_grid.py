@@ -59,9 +59,6 @@ class SphereGrid(ConstantModule):
 
     to_matrix: Tensor
     from_matrix: Tensor
-    azimuth: Tensor
-    to_polar: Tensor
-    from_polar: Tensor
 
     def __init__(
         self,
@@ -98,29 +95,10 @@ class SphereGrid(ConstantModule):
             there, back = there * factor, back * factor[:, None]
         self.register_constant("to_matrix", lambda: there.clone())
         self.register_constant("from_matrix", lambda: back.clone())
-        orders = _orders(lmax)[kept]
-        self.factored = _pays(resolution, orders)
-        if self.factored:
-            azimuth = _azimuths(there, resolution, orders)
-            polar, polar_back = (_polar(m, azimuth, orders) for m in (there, back.T))
-            self.register_constant("azimuth", lambda: azimuth.clone())
-            self.register_constant("to_polar", lambda: polar.clone())
-            self.register_constant("from_polar", lambda: polar_back.T.contiguous())
 
     def extra_repr(self) -> str:
         """Shown in the module's repr."""
         return f"lmax={self.lmax}, mmax={self.mmax}, resolution={self.resolution}"
-
-    @property
-    def there(self) -> tuple[Tensor, ...]:
-        """To values, by the matrices of `zoo.functional.grid_silu.through`."""
-        return (self.to_polar, self.azimuth) if self.factored else (self.to_matrix,)
-
-    def back(self, first: int = 0) -> tuple[Tensor, ...]:
-        """Values in the order of `there` to the coefficients from the given one on."""
-        if self.factored:
-            return self.azimuth.T, self.from_polar[first:]
-        return (self.from_matrix[first:],)
 
     def to_grid(
         self, x: Float[Tensor, "rows coefficients channels"]
@@ -151,38 +129,3 @@ def _refuse_aliasing(product: Tensor, lmax: int, mmax: int, resolution: tuple[in
             f"{lmax + 1} x {2 * mmax + 1} of Gauss and Legendre suffice; allow_aliasing=True "
             "accepts the error"
         )
-
-
-# Harmonics are products, Y_lm = P_lm(polar angle) t_m(azimuth), so that with few orders two small
-# matrices do the work of one: all degrees of an order at each polar angle, then over the orders.
-
-
-def _orders(lmax: int) -> Tensor:
-    """m of each degree-major coefficient."""
-    return torch.cat([torch.arange(-degree, degree + 1) for degree in range(lmax + 1)])
-
-
-def _pays(resolution: tuple[int, int], orders: Tensor) -> bool:
-    """Whether two factors take clearly fewer operations."""
-    lat, lon = resolution
-    count = len(orders.unique())
-    return count * lat * (len(orders) + lon) < 0.6 * lat * lon * len(orders)
-
-
-def _azimuths(there: Tensor, resolution: tuple[int, int], orders: Tensor) -> Tensor:
-    """t_m (azimuths, orders), of norm 1: the only left singular vector of each order's columns."""
-    grid = there.unflatten(0, resolution).transpose(0, 1)  # (azimuths, polar angles, coefficients)
-    vectors = [
-        torch.linalg.svd(grid[:, :, orders == m].flatten(1), full_matrices=False).U[:, 0]
-        for m in orders.unique()
-    ]
-    return torch.stack(vectors, dim=1)
-
-
-def _polar(matrix: Tensor, azimuth: Tensor, orders: Tensor) -> Tensor:
-    """The factor of each order at each polar angle (orders polar angles, coefficients)."""
-    values = matrix.unflatten(0, (-1, len(azimuth)))
-    along = torch.einsum("bac,as->sbc", values, azimuth)
-    own = orders.unique()[:, None] == orders  # (orders, coefficients)
-    kept: Tensor = (along * own[:, None]).flatten(0, 1)
-    return kept
