@@ -1,0 +1,75 @@
+"""Charged particles as the networks of the N-body table take them."""
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from zoo.errors import UnsupportedInputError
+from zoo.functional.complete_graph import complete_edges
+from zoo.functional.scatter import scatter_mean
+from zoo.models._inputs import SampleBatch, get
+
+
+class Charged(NamedTuple):
+    """Particles, and what every network makes of them first."""
+
+    #: positions (n, d)
+    pos: Tensor
+    #: the same from the centre of each sample
+    centred: Tensor
+    vel: Tensor
+    charge: Tensor
+    #: the sample of each particle (n,), and how many there are
+    sample: Tensor
+    samples: int
+    #: all ordered pairs of a sample: who hears (row 0) of whom (row 1)
+    edges: Tensor
+    #: product of the charges of each pair (edges, 1)
+    product: Tensor
+
+
+def charged(batch: SampleBatch) -> Charged:
+    """Centres particles and joins all pairs of each sample.
+
+    Args:
+        batch: PyG's `Batch` with `pos`, `vel` (n, d) and `charge` (n,).
+    """
+    graph = cast(Batch, batch)
+    counts = torch.diff(graph.ptr)
+    sample = torch.repeat_interleave(counts)
+    centre = scatter_mean(graph.pos, sample, len(counts)).index_select(0, sample)
+    edges = complete_edges(counts)
+    product = graph.charge[edges[0]] * graph.charge[edges[1]]
+    return Charged(
+        graph.pos,
+        graph.pos - centre,
+        graph.vel,
+        graph.charge,
+        sample,
+        len(counts),
+        edges,
+        product[:, None],
+    )
+
+
+def check_charged(batch: SampleBatch, title: str) -> None:
+    """Refuses particles without velocities or charges, or with some of another shape.
+
+    Args:
+        batch: of particles.
+        title: names the model in the message.
+
+    Raises:
+        UnsupportedInputError: names the field, its shape and the one that was expected.
+    """
+    pos = cast(Tensor, get(batch, "pos"))
+    for name, shape in (("vel", tuple(pos.shape)), ("charge", (len(pos),))):
+        value = get(batch, name)
+        if value is None or tuple(value.shape) != shape:
+            found = "nothing" if value is None else str(tuple(value.shape))
+            raise UnsupportedInputError(
+                f"{title} takes {name} of the shape {shape}, one entry for each particle, "
+                f"not {found}"
+            )
