@@ -11,6 +11,8 @@ from pydantic import (
     model_serializer,
 )
 
+from zoo.datasets._query import spelled
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -45,16 +47,23 @@ class ModelSection(Section):
 class DataSection(Section):
     """Arguments of `zoo.datasets.open`: a shipped set by name, or a file.
 
-    `domain` says what the file holds, where its content does not decide.
+    `domain` says what the file holds, where its content does not decide. `settings` are those of a
+    set that is computed when it is opened, such as `{train: 1024}`.
     """
 
-    later = frozenset({"domain"})
+    later = frozenset({"domain", "settings"})
 
     source: str
+    settings: dict[str, Any] = {}
     keys: dict[str, str | None] | None = None
     units: dict[str, str] | None = None
     splits: dict[str, Any] | None = None
     domain: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The source with its settings, as `zoo.datasets.open` takes them."""
+        return spelled(self.source, self.settings)
 
 
 class Term(Section):
@@ -126,9 +135,10 @@ class OptimizerSection(Section):
 
 class ScheduleSection(Section):
     """Learning rate over time. `cosine` and `exponential` reach `final` (a fraction of `lr`) when
-    `max_epochs` or `max_time` is up, whichever comes first; `plateau` multiplies by `factor` after
-    `patience` validations without improvement, down to `final`; `milestones` multiplies by `factor`
-    after each of the `milestones`, parts of the run such as `[0.3, 0.6, 0.8]`."""
+    `max_epochs`, `max_steps` or `max_time` is up, whichever comes first; `plateau` multiplies by
+    `factor` after `patience` validations without improvement, down to `final`; `milestones`
+    multiplies by `factor` after each of the `milestones`, parts of the run such as
+    `[0.3, 0.6, 0.8]`."""
 
     later = frozenset({"milestones"})
 
@@ -155,6 +165,8 @@ class EarlyStopping(Section):
 class TrainerSection(Section):
     """How long, how much at once, on which processes.
 
+    The run ends after `max_epochs`, `max_steps` or `max_time`, whichever is reached first.
+
     `batch_size` counts what `batch_by` names, over all processes: so many structures in each step,
     or at most so many atoms, or edges of the neighbour lists (both directions); a structure that
     exceeds the limit by itself is refused. `eval_batch_size` counts structures in each process.
@@ -168,9 +180,10 @@ class TrainerSection(Section):
     `ddp` for several processes.
     """
 
-    later = frozenset({"batch_by", "num_workers", "cache_mb"})
+    later = frozenset({"batch_by", "num_workers", "cache_mb", "max_steps"})
 
     max_epochs: Count = 1000
+    max_steps: Count | None = None
     max_time: Duration | None = None
     batch_size: Count = 8
     eval_batch_size: Count = 64

@@ -113,6 +113,7 @@ def fit(
     model.to(DTYPES[options.precision]).train()
     data = kit.batches(model, recipe, train, val)
     steps = data.batches.first_step(options.max_epochs)
+    steps = min(steps, options.max_steps or steps)
     # sharding takes the parameters apart for good, so it gets a copy
     trained = copy.deepcopy(model) if options.strategy == "fsdp" else model
     task = kit.task(trained, recipe, steps=steps, limit=limit, penalty=penalty)

@@ -43,6 +43,7 @@ UNITS = {
     "perplexity": "",
     "mae": "",
     "rmse": "",
+    "mse": "",
     "relative_l2": "",
     "angle": "deg",
     "distortion": "",

@@ -30,7 +30,7 @@ from zoo.training.saving import BEST, LAST
 TRUST_FRAMES = 5000
 STATE, LOGS, RECIPE, FINETUNE = "state", "logs", "recipe.yaml", "finetune.yaml"
 # a resumed run may be longer, and on other hardware, but not another experiment
-_FREE = {"max_epochs", "max_time", "devices", "num_nodes", "strategy", "accelerator"}
+_FREE = {"max_epochs", "max_steps", "max_time", "devices", "num_nodes", "strategy", "accelerator"}
 _FREE |= {"num_workers", "cache_mb"}  # nor do these change a result
 
 

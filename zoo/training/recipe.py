@@ -22,6 +22,7 @@ from pydantic import (
 
 from zoo import share
 from zoo.errors import RecipeError, nearest
+from zoo.training._reproduce_section import ReproduceRow as ReproduceRow
 from zoo.training._sections import DataSection as DataSection
 from zoo.training._sections import EarlyStopping as EarlyStopping
 from zoo.training._sections import EmaSection as EmaSection
@@ -54,10 +55,11 @@ class Recipe(Section):
     the extra `logs`.
 
     `loss`, `references` and `normalise` are for atoms; what is learnt in any other domain stands
-    under `task`.
+    under `task`. `reproduce` holds rows of published tables (`zoo reproduce`); like `tiers`, it is
+    no part of the resolved recipe.
     """
 
-    later = frozenset({"task"})
+    later = frozenset({"task", "reproduce"})
 
     recipe: Literal[1]
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
@@ -76,6 +78,7 @@ class Recipe(Section):
     publish: PublishSection = PublishSection()
     log: list[Literal["csv", "tensorboard", "wandb"]] = ["csv"]
     tiers: dict[Literal["smoke", "short", "full"], dict[str, Any]] = {}
+    reproduce: list[ReproduceRow] = []
 
     @model_validator(mode="after")
     def _atoms_only(self) -> Self:
@@ -90,9 +93,18 @@ class Recipe(Section):
                 raise ValueError(f"{name} is for atoms; with task, say it under task")
         return self
 
+    @model_validator(mode="after")
+    def _rows_differ(self) -> Self:
+        names = [row.row for row in self.reproduce]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"reproduce: the row {twice!r} is there twice")
+        return self
+
     @model_serializer(mode="wrap")
     def _without_foreign(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         foreign = {"task"} if self.task is None else set(ATOMS_ONLY)
+        foreign |= set() if self.reproduce else {"reproduce"}
         return {key: value for key, value in write(self).items() if key not in foreign}
 
     def to_yaml(self) -> str:
@@ -141,7 +153,7 @@ def load(
         overrides: nested, or with dotted keys: `{"trainer.max_epochs": 3}`.
 
     Returns:
-        The resolved recipe; its `tiers` are empty.
+        The resolved recipe; its `tiers` and `reproduce` are empty.
 
     Raises:
         RecipeError: unknown keys, wrong types, an unknown tier.
@@ -151,13 +163,66 @@ def load(
     whole = _validate(data, path, lines, ())
     for name, changes in whole.tiers.items():
         _validate(_merge(data, changes), path, lines, ("tiers", name))
-    base = {key: value for key, value in data.items() if key != "tiers"}
+    for number, row in enumerate(whole.reproduce):
+        _check_row(row, data, path, lines, ("reproduce", number))
+    base = {key: value for key, value in data.items() if key not in ("tiers", "reproduce")}
     if tier is not None:
         tiers = {str(name): changes for name, changes in whole.tiers.items()}
         if tier not in tiers:
             raise RecipeError(f"{path}: no tier {tier!r}; {nearest(tier, tiers)}")
         base = _merge(base, tiers[tier])
     return _validate(_merge(base, _nested(overrides or {})), path, lines, ("overrides",))
+
+
+def _check_row(
+    row: ReproduceRow, data: Any, path: Path, lines: Mapping[Path_, int], at: Path_
+) -> None:
+    """Checks the recipe behind a row, in every tier that the row adds to."""
+    changed = _merge(data, _nested(row.changes))
+    _validate(changed, path, lines, (*at, "changes"))
+    for name, changes in row.tiers.items():
+        _validate(_merge(changed, _nested(changes)), path, lines, (*at, "tiers", name))
+
+
+def rows(ref: str | Path) -> list[ReproduceRow]:
+    """The rows of published tables that a recipe can be held against.
+
+    Raises:
+        RecipeError: unknown keys, wrong types.
+    """
+    path = find(ref)
+    data, lines = read(path)
+    return _validate(data, path, lines, ()).reproduce
+
+
+def row_settings(
+    ref: str | Path, row: ReproduceRow, tier: str
+) -> tuple[str | None, dict[str, Any]]:
+    """What to run a recipe with, so that it makes a row.
+
+    Args:
+        ref: as for `load`.
+        row: one of its rows.
+        tier: smoke, short or full.
+
+    Returns:
+        The tier (None where the recipe has no tier `full` and is itself the full run) and the
+        overrides: the row's changes, then the tier's, then the row's for the tier.
+
+    Raises:
+        RecipeError: neither the recipe nor the row has such a tier.
+    """
+    path = find(ref)
+    tiers = read(path)[0].get("tiers") or {}
+    if tier not in tiers and tier != "full" and tier not in row.tiers:
+        raise RecipeError(
+            f"{path}: no tier {tier!r}, neither in the recipe nor in the row {row.row}; "
+            f"{nearest(tier, {*tiers, *row.tiers, 'full'})}"
+        )
+    changes = _nested(row.changes)
+    for more in (tiers.get(tier), row.tiers.get(tier)):  # type: ignore[call-overload]
+        changes = _merge(changes, _nested(more or {}))
+    return (tier if tier in tiers else None), changes
 
 
 def place(ref: str | Path, key: str) -> str:
@@ -225,7 +290,8 @@ def _explain(error: Any, path: Path, lines: Mapping[Path_, int], prefix: Path_) 
     """One finding as `file:line: key: what, what was expected`."""
     loc = tuple(part for part in error["loc"] if part != "[key]")
     inside = (*prefix, *loc)
-    where = inside if inside in lines or prefix == ("overrides",) and loc not in lines else loc
+    there = inside in lines or (*prefix, dotted(loc)) in lines
+    where = inside if there or prefix == ("overrides",) and loc not in lines else loc
     known = where
     while known and known not in lines:
         known = known[:-1]
@@ -244,9 +310,10 @@ def _suggest(loc: Path_) -> str:
     """The nearest key of the same section, or the right section of a misplaced key."""
     section: type[BaseModel] = Recipe
     for part in loc[:-1]:
-        section = _section(section, str(part)) or Recipe
+        if isinstance(part, str):  # a number is a place in a list
+            section = _section(section, part) or Recipe
     wrong = str(loc[-1])
-    for name in Recipe.model_fields:
+    for name in [name for name in Recipe.model_fields if name != "reproduce"]:
         inner = _section(Recipe, name)
         if inner is not None and inner is not section and wrong in inner.model_fields:
             return f"did you mean '{name}.{wrong}'?"

@@ -44,7 +44,7 @@ KINDS = {
     "regression": Kind(
         "prediction",
         ("mse", "mae", "huber", "geodesic"),
-        ("mae", "rmse", "relative_l2", "angle"),
+        ("mae", "rmse", "relative_l2", "angle", "mse"),
         2,
         "y",
     ),

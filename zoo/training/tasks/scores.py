@@ -99,6 +99,7 @@ SCORES: dict[str, dict[str, Score]] = {
     "regression": {
         "mae": Score(lambda n: MeanAbsoluteError(), _flat),
         "rmse": Score(lambda n: MeanSquaredError(squared=False), _flat),
+        "mse": Score(lambda n: MeanSquaredError(), _flat),
         "relative_l2": Score(_mean, _relative),
         "angle": Score(_mean, _degrees),
     },
