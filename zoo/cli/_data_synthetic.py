@@ -22,6 +22,10 @@ SETS = {
     "subspaces": "Clusters of subspaces (matrix, bases).",
     "rotations": "Random rotations, the input and the target (vector).",
     "nbody": "Charged particles, and where they are later: the N-body benchmark (particles).",
+    "o3-volumes": "Signed volumes that three vectors span: O(3) (sequence).",
+    "o5-regression": "An invariant of two vectors, in any dimension: O(5) (sequence).",
+    "o5-hulls": "Volumes of convex hulls of 16 points of R^5 (sequence).",
+    "csmpn-hulls": "Volumes of convex hulls of 8 points of R^5 (sequence).",
     "digits": "Handwritten digits of scikit-learn (image; extra: signals).",
     "digits-cov": "Region covariances of those digits (matrix; extra: signals).",
 }

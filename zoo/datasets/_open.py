@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from zoo import share
 from zoo._files import read_yaml
-from zoo.datasets import _published, _readers
+from zoo.datasets import _on_demand, _published, _readers
 from zoo.datasets._base import Dataset
 from zoo.datasets.dataset import AtomsDataset
 from zoo.datasets.domains import _choose, _recordings
@@ -19,11 +19,13 @@ from zoo.errors import ConfigError, DataError, IntegrityError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What `datasets/<name>.yaml` says about a data file beside it."""
+    """What `datasets/<name>.yaml` says about a data file beside it, or about a set that is `made`
+    by a kind of `zoo.datasets.synthetic` when it is opened."""
 
     title: str
-    file: str
-    sha256: str
+    file: str = ""
+    sha256: str = ""
+    made: str = ""
     domain: str = "atoms"
     level_of_theory: str = ""
     units: dict[str, str] = field(default_factory=dict)
@@ -76,7 +78,9 @@ def open(
 
     Args:
         path: a file, a folder, a description (.yaml, as `zoo data generate` writes it), or the
-            name of a set that ships with the package ("gfn2-md10", "pbe-ethanol"). Structures of
+            name of a set that ships with the package ("gfn2-md10", "pbe-ethanol") or is computed
+            when it is opened ("o5-hulls"), whose settings may be changed after a question mark
+            ("o5-hulls?train=1024&seed=1", `zoo.datasets.synthetic`). Structures of
             atoms come from files that ASE reads (extxyz, traj, db, ...), from an .npz with the
             arrays of MD17 (`z,R,E,F`) or rMD17 (`nuclear_charges,coords,energies,forces`) or of
             our own layout (`zoo.datasets.save_npz`), and from LMDB; the files of the other domains
@@ -91,7 +95,8 @@ def open(
             the .npz layouts of MD17 and rMD17; ASE's formats are in eV and Å unless said
             otherwise; the other domains have none.
         splits: a description of the splits (`zoo.datasets._splits.make`): kind "random", "group",
-            "time", "assigned", "index", "shuffled", "within", "leave_out", or "edges" for links.
+            "time", "assigned", "index", "shuffled", "kfold", "within", "leave_out", or "edges" for
+            links.
             Shipped sets have their own, which this replaces.
         domain: what the file holds; needed where its content doesn't decide.
         trust_pickle: whether to read a format that is a pickle (PyG's .pt, OC20's LMDB). A pickle
@@ -116,6 +121,10 @@ def open(
     place = Path(fspath(path)).expanduser()
     folder = isdir(place)
     if not folder and not isfile(place):  # unlike Path.is_file, false for names that can't be files
+        name, asked, query = fspath(path).partition("?")
+        if asked:
+            about = _known(describe(_described(name))) if name in shipped() else {}
+            return _make(name, query, about, keys, units, splits, domain)
         place = _described(path)
     if place.suffix in (".yaml", ".yml"):
         return _open_described(place, keys, units, splits, domain)
@@ -153,7 +162,7 @@ def describe(path: Path) -> Description:
     for key in entries:
         if key not in allowed:
             raise ConfigError(f"{path}: unknown key {key!r}: {nearest(str(key), allowed)}")
-    needed = {"title", "file", "sha256"}
+    needed = {"title"} if "made" in entries else {"title", "file", "sha256"}
     if entries.get("domain", "atoms") == "atoms":
         needed |= {"level_of_theory", "units"}
     missing = needed - set(entries)
@@ -162,6 +171,8 @@ def describe(path: Path) -> Description:
     for key in ("units", "elements", "keys", "splits", "generation"):
         if not isinstance(entries.get(key, {}), dict):
             raise ConfigError(f"{path}: {key} must be a mapping (key: value)")
+    if "made" in entries:
+        return Description(**entries)
     if Path(str(entries["file"])).name != entries["file"]:
         raise ConfigError(f"{path}: file must be a name in the same folder: {entries['file']!r}")
     return Description(**entries)
@@ -201,6 +212,8 @@ def _open_described(
     domain: str | None,
 ) -> Dataset[Any]:
     about = describe(path)
+    if about.made:
+        return _make(path.stem, "", _known(about), keys, units, splits, domain)
     if units is not None:
         raise ConfigError(f"{path} says the units of its file ({about.units}); leave out units=")
     if domain not in (None, about.domain):
@@ -213,8 +226,7 @@ def _open_described(
             "restore it, or open the data file itself by its path"
         )
     names = {**about.keys, **(keys or {})}
-    described = {entry.name: getattr(about, entry.name) for entry in fields(about)}
-    known = {key: value for key, value in described.items() if value}
+    known = _known(about)
     splits = _published.located(about.splits if splits is None else splits, path.parent)
     if about.domain != "atoms":
         dataset = open(data, keys=names, splits=splits, domain=about.domain)
@@ -223,3 +235,25 @@ def _open_described(
         return dataset
     frames, metadata = _readers.read(data, names, about.units)
     return AtomsDataset(frames, splits=splits, metadata=metadata | known, source=path.stem)
+
+
+def _known(about: Description) -> dict[str, Any]:
+    """What a description says."""
+    described = {entry.name: getattr(about, entry.name) for entry in fields(about)}
+    return {key: value for key, value in described.items() if value}
+
+
+def _make(
+    name: str,
+    query: str,
+    about: Mapping[str, Any],
+    keys: Mapping[str, str | None] | None,
+    units: Mapping[str, str] | None,
+    splits: Mapping[str, Any] | None,
+    domain: str | None,
+) -> Dataset[Any]:
+    _on_demand.check_options(name, keys=keys, units=units)
+    made = _on_demand.open_made(name, query, about, splits)
+    if domain not in (None, made.domain):
+        raise ConfigError(f"the domain of {name} is {made.domain!r}, not {domain!r}")
+    return made

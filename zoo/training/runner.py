@@ -199,7 +199,7 @@ def _open(recipe: Recipe, beside: Path) -> AtomsDataset:
     """Opens the data set; a relative path may be relative to the recipe."""
     options = recipe.data
     near = beside / options.source
-    source = near if not Path(options.source).exists() and near.is_file() else options.source
+    source = near if not Path(options.source).exists() and near.is_file() else options.name
     dataset = datasets.open(
         source, keys=options.keys, units=options.units, splits=options.splits, domain="atoms"
     )

@@ -15,13 +15,12 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
-import yaml
 
 from zoo import _extras
 from zoo._environment import offline
+from zoo.datasets._query import settings_of
 from zoo.datasets.domains._raw import Keys, Raw
 from zoo.errors import ConfigError, DataError, ZooError, nearest
 
@@ -70,7 +69,7 @@ def read_moabb(text: str) -> Raw:
         MissingExtraError: without MOABB.
     """
     name, _, query = text.removeprefix(MOABB).partition("?")
-    settings = _settings(query)
+    settings = settings_of(query, "paradigm=MotorImagery&subjects=1,2")
     if offline() and name != _FAKE:
         raise DataError(
             f"{text} would ask MOABB, which downloads what it hasn't, and ZOO_OFFLINE is set; save "
@@ -103,17 +102,6 @@ def read_moabb(text: str) -> Raw:
         words = np.array(["/".join(pair) for pair in pairs])
         arrays["domain"] = np.unique(words, return_inverse=True)[1].reshape(-1)
     return Raw(Path(text), arrays, "moabb", metadata={"moabb": name})
-
-
-def _settings(query: str) -> dict[str, Any]:
-    """`fmin=8&resample=128` as numbers and words."""
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-        return {name: yaml.safe_load(value) for name, value in pairs}
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"{query!r} is no list of settings such as 'paradigm=MotorImagery&subjects=1,2'"
-        ) from error
 
 
 def _class(module: Any, name: str, what: str) -> Any:

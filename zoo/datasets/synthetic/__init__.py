@@ -23,6 +23,9 @@ from zoo.datasets.synthetic._made import Made as Made
 from zoo.datasets.synthetic.digits import digits as digits
 from zoo.datasets.synthetic.digits import digits_cov as digits_cov
 from zoo.datasets.synthetic.eeg import eeg_like as eeg_like
+from zoo.datasets.synthetic.hulls import hulls as hulls
+from zoo.datasets.synthetic.orthogonal import o3_volumes as o3_volumes
+from zoo.datasets.synthetic.orthogonal import o5_regression as o5_regression
 from zoo.datasets.synthetic.particles import nbody as nbody
 from zoo.datasets.synthetic.radar import radar_like as radar_like
 from zoo.datasets.synthetic.rotations import rotations as rotations
@@ -68,6 +71,12 @@ KINDS: dict[str, Kind] = {
     "subspaces": Kind(subspaces, "clusters of subspaces (matrix, bases)"),
     "rotations": Kind(rotations, "random rotations, the input and the target (vector)"),
     "nbody": Kind(nbody, "charged particles, and where they are later (particles)"),
+    "o3-volumes": Kind(o3_volumes, "signed volumes of three vectors (sequence)"),
+    "o5-regression": Kind(o5_regression, "an invariant of two vectors (sequence)"),
+    "o5-hulls": Kind(
+        hulls, "volumes of convex hulls of 16 points of R^5 (sequence)", {"points": 16}
+    ),
+    "csmpn-hulls": Kind(hulls, "the same of 8 points (sequence)", {"points": 8}),
     "digits": Kind(digits, "scikit-learn's digits (image)"),
     "digits-cov": Kind(digits_cov, "their region covariances (matrix)"),
 }

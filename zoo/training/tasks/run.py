@@ -160,7 +160,7 @@ def open_data(recipe: Recipe, domain: str, beside: Path, where: Where) -> Domain
     """
     options = recipe.data
     near = beside / options.source
-    source = near if not Path(options.source).exists() and near.exists() else options.source
+    source = near if not Path(options.source).exists() and near.exists() else options.name
     found = datasets.open(
         source,
         keys=options.keys,
