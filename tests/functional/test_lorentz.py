@@ -154,7 +154,7 @@ def isometry(y):
 
 def test_the_empty_sum_is_the_origin():
     none = lorentz.normalize(torch.zeros(2, 4, dtype=torch.float64), c=4.0)
-    assert torch.equal(none, lorentz.origin(3, c=4.0, dtype=torch.float64).expand(2, 4))
+    assert torch.equal(none, lorentz.origin((4,), c=4.0, dtype=torch.float64).expand(2, 4))
 
 
 def test_points_off_the_hyperboloid_are_refused():
@@ -226,7 +226,7 @@ def test_curvatures_that_are_not_positive_are_refused(c, kind):
         lambda c: lorentz.exp0(x, c=c),
         lambda c: lorentz.lift(x, c=c),
         lambda c: lorentz.project(x, c=c),
-        lambda c: lorentz.origin(3, c=c),
+        lambda c: lorentz.origin((4,), c=c),
         lambda c: lorentz.random((2, 4), c=c),
         lambda c: lorentz.frame(x, x, c=c),
         lambda c: lorentz.from_poincare(0.1 * x, c=c),

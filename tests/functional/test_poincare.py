@@ -18,7 +18,7 @@ def generator(seed=0):
 
 
 def points(*shape, c=1.0, seed=0, std=1.5):
-    return poincare.random(shape, c=c, std=std * c**-0.5, dtype=DOUBLE, generator=generator(seed))
+    return poincare.random(shape, c=c, scale=std * c**-0.5, dtype=DOUBLE, generator=generator(seed))
 
 
 def vectors(*shape, seed=9):

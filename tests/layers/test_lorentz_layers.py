@@ -138,7 +138,7 @@ def test_attention_formula_and_masks():
     assert torch.allclose(layer.weights(q, k), wanted, rtol=1e-10)
     none = torch.zeros(3, 4, dtype=torch.bool)
     out = layer(q, k, points(4, 5), none)
-    assert torch.equal(out, lorentz.origin(4, c=C, dtype=torch.float64).expand(3, 5))
+    assert torch.equal(out, lorentz.origin((5,), c=C, dtype=torch.float64).expand(3, 5))
 
 
 @pytest.mark.parametrize("heads", [1, 2])
@@ -172,7 +172,7 @@ def test_zero_space_is_the_origin_with_finite_gradients():
     layer.weight.data.zero_()
     x = points(2, 4).requires_grad_()
     y = layer(x)
-    assert torch.allclose(y, lorentz.origin(3, c=C, dtype=torch.float64).expand(2, 4))
+    assert torch.allclose(y, lorentz.origin((4,), c=C, dtype=torch.float64).expand(2, 4))
     y.sum().backward()
     assert bool(x.grad.isfinite().all()) and bool(layer.weight.grad.isfinite().all())
 
@@ -319,7 +319,7 @@ def test_batch_norm_matches_geoopt_on_the_authors_recipe():
     x = 0.5 * torch.randn(4, 3, 2, 2, dtype=torch.float64)
     flat = lorentz.lift(x.movedim(1, -1), c=C)
     centre = lorentz.centroid(lorentz.centroid(flat.flatten(1, 2).transpose(0, 1), c=C), c=C)
-    zero = lorentz.origin(3, c=C, dtype=torch.float64)
+    zero = lorentz.origin((4,), c=C, dtype=torch.float64)
     v = manifold.transp(centre, zero, manifold.logmap(centre, flat))
     v = v / (v[..., 1:].norm(dim=-1).mean() + 1e-5)
     beta = lorentz.exp0(norm.beta, c=C)

@@ -49,20 +49,20 @@ def lift(space: Float[Tensor, "*batch space"], *, c: Curvature = 1.0) -> Float[T
 
 
 def origin(
-    dimension: int,
+    shape: tuple[int, ...],
     *,
     c: Curvature = 1.0,
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
-) -> Float[Tensor, " point"]:
+) -> Float[Tensor, "*batch point"]:
     """(1 / sqrt(c), 0, ..., 0).
 
     Args:
-        dimension: of the space; the point has one number more.
+        shape: of the points, the last axis n + 1.
         c: absolute curvature.
         dtype, device: of the result.
     """
-    return lift(torch.zeros(dimension, dtype=dtype, device=device), c=c)
+    return lift(torch.zeros((*shape[:-1], shape[-1] - 1), dtype=dtype, device=device), c=c)
 
 
 def project(x: Float[Tensor, "*batch point"], *, c: Curvature = 1.0) -> Float[Tensor, "*batch _"]:

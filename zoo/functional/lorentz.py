@@ -116,18 +116,20 @@ def random(
     scale: float = 1.0,
     c: Curvature = 1.0,
 ) -> Tensor:
-    """Points exp0(u) with u normal.
+    """Points whose distance from the origin has the root mean square `scale`.
+
+    exp0 of normal vectors.
 
     Args:
         shape: of the points, the last axis n + 1.
         generator: of the random numbers.
         dtype, device: of the result.
-        scale: standard deviation of each component of u.
+        scale: of the distances.
         c: absolute curvature.
     """
     size = (*shape[:-1], shape[-1] - 1)
     u = torch.randn(size, generator=generator, dtype=dtype, device=device)
-    return exp0(scale * u, c=c)
+    return exp0(u * (scale * max(size[-1], 1) ** -0.5), c=c)
 
 
 def _shorten(v: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:

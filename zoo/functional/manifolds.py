@@ -59,7 +59,7 @@ class Manifold:
         random: (shape, *, generator, dtype, device) -> points; the shape includes the point's.
         check: (x, *, where, project=False) -> x; raises `ManifoldError`, the worst value named,
             for what is off the manifold, or moves it there with project=True.
-        origin: arguments of the geometry's own -> a distinguished point; None where there is none.
+        origin: (shape, *, dtype, device) -> a distinguished point; None where there is none.
     """
 
     name: str

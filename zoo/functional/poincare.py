@@ -141,15 +141,15 @@ def random(
     generator: torch.Generator | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
-    std: float = 1.0,
+    scale: float = 1.0,
     c: Curvature = 1.0,
 ) -> Float[Tensor, "*batch dim"]:
-    """Points whose distance from the origin has the root mean square `std`.
+    """Points whose distance from the origin has the root mean square `scale`.
 
     exp0 of normal vectors; the dimension is the last number of the shape.
     """
     v = torch.randn(shape, generator=generator, dtype=dtype, device=device)
-    return exp0(v * (0.5 * std * shape[-1] ** -0.5), c=c)
+    return exp0(v * (0.5 * scale * shape[-1] ** -0.5), c=c)
 
 
 def conformal_factor(
