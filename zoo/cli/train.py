@@ -31,19 +31,27 @@ def command(
         int | None,
         typer.Option(min=2, help="So many runs from --seed (or 0) on: mean and deviation."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="So many divisions of the data: mean and deviation over them."),
+    ] = None,
     by: Annotated[str | None, typer.Option("--rank-by", help="Error that ranks a sweep.")] = None,
     as_json: _common.Json = False,
 ) -> None:
     """Train from a recipe; Ctrl-C saves the state, --resume takes it up.
 
     --sweep trainer.seed=0,1,2 --sweep optimizer.lr=1e-3,3e-3 makes six runs and ranks them by
-    their validation errors. --seeds 5 repeats every run with five seeds.
+    their validation errors. --seeds 5 repeats every run with five seeds, --folds 10 on ten
+    divisions of the data: those that it brings (kind: index), k-fold ones (kind: kfold), or
+    random ones.
     """
     changes = _common.settings(overrides, "'--set'")
     if seeds is not None:
         first = seed or 0
         grid = [*grid, f"trainer.seed={','.join(str(first + k) for k in range(seeds))}"]
         seed = None
+    if folds is not None:
+        grid = [*grid, f"data.splits.fold={','.join(map(str, range(folds)))}"]
     if by is not None and not grid:
         raise typer.BadParameter("there is nothing to rank without --sweep", param_hint="--rank-by")
     output = _common.check_output(output, folder=True)

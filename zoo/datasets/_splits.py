@@ -3,7 +3,8 @@
 Frames of one trajectory resemble their neighbours, so a random split of them flatters a model:
 `group` keeps groups (molecules, trajectories) whole, `time` cuts trajectories at points in time,
 `assigned` takes what the data set itself says, `index` the numbers that a paper published,
-`leave_out` holds a session or a subject out, `within` divides each of them.
+`leave_out` holds a session or a subject out, `within` divides each of them, `kfold` tests on each
+sample once.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from zoo.datasets import _published, _transfer
+from zoo.datasets._kfold import KFOLD, kfold
 from zoo.datasets._published import Published
 from zoo.datasets._split_tools import (
     Columns,
@@ -49,6 +51,8 @@ def make(
             them the data file's own (see `zoo.datasets._published`);
             {"kind": "shuffled", "seed": 1024, "fractions": {"test": 0.5, "train": 0.5}}: by
             Python's `random.Random(seed).shuffle`, cut in that order, as some authors divide;
+            {"kind": "kfold", "folds": 10, "fold": 0, "seed": 0, "stratify": "y"}: see
+            `zoo.datasets._kfold`;
             {"kind": "within", ...} and {"kind": "leave_out", ...}: within sessions, and across
             sessions or subjects (see `zoo.datasets._transfer`).
             Where a column is asked for, a list of names takes all their combinations.
@@ -198,6 +202,7 @@ _KINDS: dict[str, tuple[Callable[[dict[str, Any], Columns, int], Splits], tuple[
     "time": (_time, ("fractions", "by")),
     "assigned": (_assigned, ("key", "values", "val_fraction", "by")),
     "shuffled": (_shuffled, ("fractions", "seed")),
+    "kfold": (kfold, KFOLD),
     "within": (_transfer.within, _transfer.WITHIN),
     "leave_out": (_transfer.leave_out, _transfer.LEAVE_OUT),
 }

@@ -1,5 +1,9 @@
 """A small grid of runs of one recipe: each in its own folder, ranked by validation errors.
 
+Seeds (`trainer.seed`) and divisions of the data (`data.splits.fold`, see `zoo.training.folds`) are
+swept like any other key; what differs in them alone is one setting, of which the mean and the
+standard deviation are reported.
+
 Every combination is checked before the first run starts. What is finished is not repeated, what
 was stopped goes on; the ranking is written after each run, as `sweep.csv` and `sweep.yaml`.
 """
@@ -24,6 +28,7 @@ from zoo.errors import ConfigError, Interrupted, OutputError, RecipeError, ZooEr
 from zoo.training import _yaml
 from zoo.training import recipe as recipes
 from zoo.training.fit import Line, check_writable
+from zoo.training.folds import FOLD, fold_changes
 from zoo.training.metrics import HIGHER, UNITS
 from zoo.training.recipe import Recipe
 from zoo.training.report import REPORT
@@ -32,6 +37,8 @@ from zoo.training.tasks.kinds import resolve_task
 
 MAX_RUNS = 256
 SEED = "trainer.seed"
+#: what is chance, in words
+CHANCE = {SEED: "seeds", FOLD: "folds"}
 
 
 @dataclass
@@ -45,9 +52,10 @@ class SweepReport:
             `val` (that error), `test` (likewise, if there are test frames), `epochs`, `seconds`,
             `status` (`done`, `failed: <why>`, or `not run`).
         note: one line on what the seeds say.
-        summary: one row per setting that was run with several seeds: the swept values but the
-            seed, `seeds` (how many), and the mean and standard deviation over them (divisor
-            n - 1) of `val` and `test`.
+        summary: one row per setting that was run with several seeds or folds: the other swept
+            values, `runs` (how many are done), `seeds` and `folds` (how many different ones), and
+            the mean and standard deviation over the runs (divisor n - 1) of `val` and `test`, both
+            of the weights that were best on the validation split.
     """
 
     path: Path
@@ -161,20 +169,21 @@ def sweep(
         Interrupted: by Ctrl-C; `resume` goes on.
     """
     plans = _plans(recipe, grid, tier, overrides or {})
-    chosen = _rank_by(by, plans[0][2])
+    chosen = _rank_by(by, plans[0].recipe)
     folder = Path(output)
     check_writable(folder)
     if not (resume or overwrite):
-        for name, _, _ in plans:
-            if (folder / name).exists():
+        for plan in plans:
+            if (folder / plan.name).exists():
                 raise OutputError(
-                    f"output folder {folder / name}: holds a run already; choose another folder, "
-                    "or say resume (go on) or overwrite (start again)"
+                    f"output folder {folder / plan.name}: holds a run already; choose another "
+                    "folder, or say resume (go on) or overwrite (start again)"
                 )
-    rows = {name: _row(name, values, chosen) for name, values, _ in plans}
+    rows = {plan.name: _row(plan.name, plan.values, chosen) for plan in plans}
     report = SweepReport(folder, chosen)
-    for name, values, resolved in plans:
-        done = None if overwrite else _finished(folder / name, resolved)
+    for plan in plans:
+        name = plan.name
+        done = None if overwrite else finished(folder / name, plan.recipe)
         try:
             found = (
                 done
@@ -182,7 +191,7 @@ def sweep(
                     recipe,
                     output=folder / name,
                     tier=tier,
-                    overrides={**(overrides or {}), **values},
+                    overrides=plan.overrides,
                     resume=resume,
                     overwrite=overwrite,
                     progress=progress,
@@ -195,9 +204,19 @@ def sweep(
             rows[name]["status"] = f"failed: {str(error).splitlines()[0]}"
         report.rows = _ranked(list(rows.values()), chosen)
         report.summary = summarise(report.rows, list(grid))
-        report.note = _on_seeds(report.summary, list(grid))
+        report.note = _on_chance(report.summary, list(grid), report.rows)
         report.save()
     return report
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A run of the sweep: its folder, the swept values, what changes the recipe, the outcome."""
+
+    name: str
+    values: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    recipe: Recipe
 
 
 def _plans(
@@ -205,8 +224,8 @@ def _plans(
     grid: Mapping[str, Sequence[Any]],
     tier: str | None,
     overrides: Mapping[str, Any],
-) -> list[tuple[str, dict[str, Any], Recipe]]:
-    """Folder, values and checked recipe of every run."""
+) -> list[_Plan]:
+    """Every run, its recipe checked."""
     both = sorted(set(grid) & set(overrides))
     if both:
         raise ConfigError(f"{both[0]} is both swept and set; say it once")
@@ -215,7 +234,8 @@ def _plans(
         values = dict(zip(grid, combination, strict=True))
         words = ", ".join(f"{key}={value}" for key, value in values.items())
         try:
-            resolved = recipes.load(recipe, tier=tier, overrides={**overrides, **values})
+            changes = _changes(recipe, tier, overrides, values)
+            resolved = recipes.load(recipe, tier=tier, overrides=changes)
             start(resolved)
         except RecipeError as error:
             raise RecipeError(f"sweep, {words}: {error}") from error
@@ -224,8 +244,21 @@ def _plans(
                 f"sweep, {words}: several processes per run; the processes of the first run can't "
                 "serve the next, so start such runs one by one with zoo train"
             )
-        plans.append((_folder(values), values, resolved))
+        plans.append(_Plan(_folder(values), values, changes, resolved))
     return plans
+
+
+def _changes(
+    recipe: str | Path, tier: str | None, overrides: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The overrides of one run; a fold becomes the splits that it means."""
+    changes = {**overrides, **values}
+    if FOLD not in changes:
+        return changes
+    fold = changes.pop(FOLD)
+    if not isinstance(fold, int) or isinstance(fold, bool) or fold < 0:
+        raise RecipeError(f"{FOLD} is {fold!r}; folds are counted from 0")
+    return changes | fold_changes(recipes.load(recipe, tier=tier, overrides=changes), fold)
 
 
 def _folder(values: Mapping[str, Any]) -> str:
@@ -240,8 +273,8 @@ def _folder(values: Mapping[str, Any]) -> str:
     return f"{plain[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """The report of a run that is over, of this very recipe."""
+def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
+    """The report of a run that is over, of this very recipe; None if there is none."""
     try:
         found: dict[str, Any] = json.loads((folder / REPORT).read_text())
     except (OSError, ValueError):
@@ -291,27 +324,27 @@ def _ranked(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
 
 
 def summarise(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds of each setting, in the order of the ranking.
+    """Mean and standard deviation over the seeds and folds of each setting, as they are ranked.
 
     Args:
         rows: of a sweep.
         keys: swept.
 
     Returns:
-        Nothing unless seeds are swept, and of settings with fewer than two finished runs.
+        Nothing unless seeds or folds are swept, and of settings with fewer than two finished runs.
     """
-    if SEED not in keys:
-        return []
+    chance = [key for key in CHANCE if key in keys]
     groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
+    for row in rows if chance else ():
         if row["val"] is not None:
-            setting = ", ".join(f"{key}={row[key]}" for key in keys if key != SEED) or "all"
-            groups.setdefault(setting, []).append(row)
+            words = [f"{key}={row[key]}" for key in keys if key not in chance]
+            groups.setdefault(", ".join(words) or "all", []).append(row)
     found = []
     for setting, same in groups.items():
         if len(same) < 2:
             continue
-        entry: dict[str, Any] = {"setting": setting, "seeds": len(same)}
+        entry: dict[str, Any] = {"setting": setting, "runs": len(same)}
+        entry |= {CHANCE[key]: len({row[key] for row in same}) for key in chance}
         for part in ("val", "test"):
             values = [float(row[part]) for row in same if row[part] is not None]
             if len(values) == len(same):
@@ -321,9 +354,12 @@ def summarise(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[di
     return found
 
 
-def _on_seeds(summary: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
-    """What the seeds say about how much a difference means."""
-    if SEED not in keys:
+def _on_chance(
+    summary: Sequence[Mapping[str, Any]], keys: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> str:
+    """What seeds and folds say about how much a difference means."""
+    words = " and ".join(word for key, word in CHANCE.items() if key in keys)
+    if not words:
         return (
             "one seed for each setting: how much of a difference is chance is not known; add "
             f"{SEED}=0,1,2 to the sweep"
@@ -333,4 +369,6 @@ def _on_seeds(summary: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
         + (f" (test {row['test_mean']:.4g} ± {row['test_std']:.2g})" if "test_mean" in row else "")
         for row in summary
     )
-    return f"mean ± standard deviation over seeds: {listed or 'not enough runs yet'}"
+    missing = sum(row["val"] is None for row in rows)
+    rest = f"; without the {missing} runs that are not done" if missing else ""
+    return f"mean ± standard deviation over {words}: {listed or 'not enough runs yet'}{rest}"
