@@ -1,6 +1,6 @@
 """Layers on multivectors.
 
-Those of `linear`, `product` and `quaternion` are equivariant under the Clifford group. Those whose weights are
+Those of `linear` and `product` are equivariant under the Clifford group. Those whose weights are
 multivectors themselves (`Clifford...`, `Conjugate...`, `G3...`) are not, but for translations of a
 grid, where they say so.
 """
@@ -28,12 +28,6 @@ from zoo.layers.clifford.product import (
     ConnectedGeometricProduct,
     GeometricProduct,
 )
-from zoo.layers.clifford.quaternion import (
-    QuaternionLinear,
-    QuaternionMLP,
-    QuaternionNorm,
-    QuaternionProduct,
-)
 
 __all__ = [
     "CEMLP",
@@ -57,10 +51,6 @@ __all__ = [
     "MVSiLU",
     "MultivectorGate",
     "MultivectorGroupNorm",
-    "QuaternionLinear",
-    "QuaternionMLP",
-    "QuaternionNorm",
-    "QuaternionProduct",
     "embed_points",
     "per_blade",
     "read_points",
