@@ -73,19 +73,32 @@ def test_a_signed_volume_changes_its_sign_in_a_mirror() -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "count"), [("cgenn-nbody", 134_625), ("cgenn-hull", 58_849), ("cgenn-o3", 48_913)]
+    ("preset", "count"),
+    [
+        ("cgenn-nbody", 134_625),
+        ("cgenn-hull", 58_849),
+        ("cgenn-o3", 48_913),
+        ("cgenn-o5", 344_077),
+        ("cgenn-o5-s", 149_877),
+    ],
 )
 def test_the_authors_networks_have_as_many_parameters(preset: str, count: int) -> None:
     assert sum(p.numel() for p in zoo.create(preset).parameters()) == count
 
 
 def test_refusals() -> None:
-    with pytest.raises(ConfigError, match="'nbody', 'hull', 'o3', not 'jets'"):
+    with pytest.raises(ConfigError, match="'nbody', 'hull', 'o3', 'regression', not 'jets'"):
         zoo.create("cgenn", task="jets")
     with pytest.raises(ConfigError, match="num_layers=0"):
         zoo.create("cgenn", num_layers=0)
-    with pytest.raises(ConfigError, match="only task='hull'"):
+    with pytest.raises(ConfigError, match="only the tasks hull and regression"):
         zoo.create("cgenn", out_channels=2)
+    with pytest.raises(ConfigError, match="dimension=4, mlp_channels=None with task='o3'"):
+        zoo.create("cgenn", task="o3", dimension=4)
+    with pytest.raises(ConfigError, match="mlp_channels=0"):
+        zoo.create("cgenn", task="hull", mlp_channels=0)
+    with pytest.raises(ConfigError, match=r"9 > 8"):
+        zoo.create("cgenn", task="regression", dimension=9)
     model = zoo.create("cgenn", hidden_channels=2, num_layers=1)
     with pytest.raises(UnsupportedInputError, match="charge"):
         model(Data(pos=torch.zeros(3, 3), vel=torch.zeros(3, 3)))
@@ -105,3 +118,8 @@ class TestCGENNOnHulls(SampleContract):
 class TestCGENNOnVolumes(SampleContract):
     architecture = "cgenn"
     config = {"task": "o3", "hidden_channels": 3, "num_layers": 3}
+
+
+class TestCGENNOnInvariants(SampleContract):
+    architecture = "cgenn"
+    config = {"task": "regression", "hidden_channels": 3, "dimension": 3, "mlp_channels": 7}

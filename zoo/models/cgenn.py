@@ -3,13 +3,15 @@ r"""Clifford group equivariant neural networks (Ruhe, Brandstetter, Forré, Neur
 arXiv:2305.11141. Vectors and scalars enter a Clifford algebra as multivectors; linear maps of
 channels, geometric products with a weight per path of grades, and gates by invariants follow.
 
-Three tasks of the paper, with its networks:
+Four tasks of the paper, with its networks:
 
 - "nbody", Cl(3): where charged particles are later. Charge, position from the centre and velocity
   of each particle pass through message layers on the complete graph; the last map's vector is the
   step that each particle makes.
 - "hull", Cl(5): an invariant number of an ordered set of points, such as the volume of their convex
   hull: four geometric products, the norms of their channels, a perceptron.
+- "regression", Cl(5): an invariant function of a few vectors: one geometric product, whose scalars
+  go into a perceptron.
 - "o3", Cl(3): the signed volume that points span: fully connected geometric products; the
   pseudoscalar is the answer, which changes its sign with a reflection.
 
@@ -18,6 +20,7 @@ limit in a normalisation (`zoo.layers.clifford.MVNorm`); graphs of any number of
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal, cast
 
 import torch
@@ -40,10 +43,19 @@ from zoo.models._inputs import Raw, SampleBatch, get
 from zoo.models._sample import SampleModel
 from zoo.registry import register
 
-Task = Literal["nbody", "hull", "o3"]
-TASKS = ("nbody", "hull", "o3")
+Task = Literal["nbody", "hull", "o3", "regression"]
+TASKS = ("nbody", "hull", "o3", "regression")
 #: space, points of a sample, hidden channels and layers of the authors' networks
-_USUAL = {"nbody": (3, 5, 28, 3), "hull": (5, 16, 32, 4), "o3": (3, 3, 96, 4)}
+_USUAL = {
+    "nbody": (3, 5, 28, 3),
+    "hull": (5, 16, 32, 4),
+    "o3": (3, 3, 96, 4),
+    "regression": (5, 2, 8, 1),
+}
+#: tasks whose answer is an invariant number
+INVARIANT = ("hull", "regression")
+#: hidden channels of the perceptron that the authors end "regression" with
+_MLP = 580
 #: what a converted model is told about the task by
 PRESET_DECIDES = ("task",)
 
@@ -53,13 +65,17 @@ class CGENN(SampleModel):
     """Multivectors of points or particles, to positions, an invariant number, or a signed volume.
 
     Args:
-        task: "nbody", "hull" or "o3"; see the module.
+        task: "nbody", "hull", "o3" or "regression"; see the module.
         hidden_channels: multivectors of each particle or sample; None for the authors' number, 28,
-            32 and 96.
+            32, 96 and 8.
         num_layers: message layers, geometric products, or (o3) the two products and the gates
-            between them counted as the authors do; None for theirs, 3, 4 and 4.
-        in_channels: points in a sample of "hull" and "o3", in the order given; None for 16 and 3.
-        out_channels: numbers that "hull" predicts.
+            between them counted as the authors do; None for theirs, 3, 4, 4 and 1.
+        in_channels: points in a sample of "hull", "o3" and "regression", in the order given; None
+            for 16, 3 and 2.
+        out_channels: numbers that "hull" and "regression" predict.
+        dimension: of the space of "hull" and "regression", at most 8; None for the authors', 5.
+        mlp_channels: width of the perceptron of "hull", which has one hidden layer, and of
+            "regression", which has two; None for theirs, `hidden_channels` and 580.
     """
 
     domain = "particles"
@@ -73,14 +89,32 @@ class CGENN(SampleModel):
         num_layers: int | None = None,
         in_channels: int | None = None,
         out_channels: int = 1,
+        dimension: int | None = None,
+        mlp_channels: int | None = None,
     ) -> None:
+        name = type(self).__name__
         if task not in TASKS:
-            raise ConfigError(f"CGENN: task is {task!r}; one of {', '.join(TASKS)}")
-        space, points, hidden, layers = _USUAL[task]
-        hidden = hidden if hidden_channels is None else hidden_channels
-        layers = layers if num_layers is None else num_layers
-        points = points if in_channels is None else in_channels
-        _check(task, hidden, layers, points, out_channels)
+            raise ConfigError(f"{name}: task is {task!r}; one of {', '.join(TASKS)}")
+        space, points, hidden, layers = (
+            usual if given is None else given
+            for usual, given in zip(
+                _USUAL[task], (dimension, in_channels, hidden_channels, num_layers), strict=True
+            )
+        )
+        width = (_MLP if task == "regression" else hidden) if mlp_channels is None else mlp_channels
+        sizes = {
+            "hidden_channels": hidden,
+            "num_layers": layers,
+            "in_channels": points,
+            "out_channels": out_channels,
+            "mlp_channels": width,
+        }
+        _check(name, task, sizes)
+        if task not in INVARIANT and (dimension, mlp_channels) != (None, None):
+            raise ConfigError(
+                f"{name}: dimension={dimension}, mlp_channels={mlp_channels} with task={task!r}; "
+                f"they are for {' and '.join(INVARIANT)}"
+            )
         super().__init__(
             domain="particles" if task == "nbody" else "sequence",
             sample_shape=(space,) if task == "nbody" else (points, space),
@@ -88,28 +122,39 @@ class CGENN(SampleModel):
         )
         self.task: Task = task
         self.algebra = clifford.algebra(space)
-        self.hidden_channels = hidden
+        self.hidden_channels, self.mlp_channels = hidden, width
         #: what the contract suite measures; o3's answer changes its sign in mirrors
-        self.symmetry = {"nbody": "S(n) x E(n)", "hull": "O(n)", "o3": "SO(n)"}[task]
+        self.symmetry = {"nbody": "S(n) x E(n)", "o3": "SO(n)"}.get(task, "O(n)")
         self.laws: dict[str, Literal["equivariant", "invariant"]] = {
             "prediction": "equivariant" if task == "nbody" else "invariant"
         }
-        build = {"nbody": self._nbody, "hull": self._hull, "o3": self._o3}[task]
+        build = {"nbody": self._nbody, "o3": self._o3}.get(task, self._invariant)
         build(points, hidden, layers)
-        if task == "hull":
+        if task in INVARIANT:
             self.head = self.make_head(out_channels)
 
-    def _nbody(self, points: int, hidden: int, layers: int) -> None:
-        self.embedding = MVLinear(self.algebra, 3, hidden, by_grade=False)
-        self.layers: nn.Module = nn.ModuleList(
-            CliffordMessage(self.algebra, hidden, edge_channels=1) for _ in range(layers)
-        )
-        self.projection = MVLinear(self.algebra, hidden, 1)
+    # --- layers, which GLGENN has others of ------------------------------------------------------
 
-    def _hull(self, points: int, hidden: int, layers: int) -> None:
-        first = MVLinear(self.algebra, points, hidden, by_grade=False)
-        products = (GeometricProduct(self.algebra, hidden) for _ in range(layers))
-        self.layers = nn.Sequential(first, *products)
+    def _first(self, channels: int, hidden: int) -> nn.Module:
+        return MVLinear(self.algebra, channels, hidden, by_grade=False)
+
+    def _last(self, hidden: int) -> nn.Module:
+        return MVLinear(self.algebra, hidden, 1)
+
+    def _product(self, hidden: int) -> nn.Module:
+        return GeometricProduct(self.algebra, hidden)
+
+    def _message(self, hidden: int) -> nn.Module:
+        return CliffordMessage(self.algebra, hidden, edge_channels=1)
+
+    def _nbody(self, points: int, hidden: int, layers: int) -> None:
+        self.embedding = self._first(3, hidden)
+        self.layers: nn.Module = nn.ModuleList(self._message(hidden) for _ in range(layers))
+        self.projection = self._last(hidden)
+
+    def _invariant(self, points: int, hidden: int, layers: int) -> None:
+        products = (self._product(hidden) for _ in range(layers))
+        self.layers = nn.Sequential(self._first(points, hidden), *products)
 
     def _o3(self, points: int, hidden: int, layers: int) -> None:
         gates = (MVSiLU(self.algebra, hidden) for _ in range(layers - 1))
@@ -118,25 +163,29 @@ class CGENN(SampleModel):
         self.readout = ConnectedGeometricProduct(self.algebra, hidden, 1)
 
     def make_head(self, out_channels: int) -> nn.Module:
-        """A fresh perceptron on the norms of the channels.
+        """A fresh perceptron on the norms or, in "regression", the scalars of the channels.
 
         Raises:
             CapabilityError: for the tasks whose answers are geometric.
         """
-        if self.task != "hull":
+        if self.task not in INVARIANT:
             raise CapabilityError(
-                f"a CGENN with task={self.task!r} has no head: its answer is the "
+                f"{self._title()} with task={self.task!r} has no head: its answer is the "
                 "vector or pseudoscalar of its last multivector; make one with task='hull'"
             )
-        hidden = self.hidden_channels
-        return nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, out_channels))
+        hidden, width = self.hidden_channels, self.mlp_channels
+        hull = self.task == "hull"
+        sizes = [hidden, width, out_channels] if hull else [hidden, width, width, out_channels]
+        first, *rest = (nn.Linear(a, b) for a, b in pairwise(sizes))
+        gate = nn.SiLU if hull else nn.ReLU
+        return nn.Sequential(first, *(part for layer in rest for part in (gate(), layer)))
 
     def blocks(self) -> list[nn.Module]:
         """The parts in order from input to output, the head last."""
         layers = list(cast(nn.Sequential, self.layers))
         if self.task == "nbody":
             return [self.embedding, *layers, self.projection]
-        return [*layers, self.head if self.task == "hull" else self.readout]
+        return [*layers, self.head if self.task in INVARIANT else self.readout]
 
     def check(self, batch: SampleBatch) -> None:
         """Refuses particles without velocities or charges."""
@@ -182,7 +231,7 @@ class CGENN(SampleModel):
         out = self._multivectors(points)
         if self.task == "o3":
             return {"prediction": out[:, :, -1]}
-        return {"prediction": self.head(safe_norm(out))}
+        return {"prediction": self.head(safe_norm(out) if self.task == "hull" else out[..., 0])}
 
     def _multivectors(self, points: Tensor) -> Tensor:
         """(samples, points, dimension) through the layers: (samples, channels, blades)."""
@@ -216,14 +265,15 @@ class CGENN(SampleModel):
         return {"volume": self.forward({"x": inputs["points"]})["prediction"][:, 0]}
 
 
-def _check(task: Task, hidden: int, layers: int, points: int, out_channels: int) -> None:
-    if min(hidden, layers, points, out_channels) < 1:
+def _check(name: str, task: Task, sizes: Mapping[str, int]) -> None:
+    if min(sizes.values()) < 1:
+        told = ", ".join(f"{key}={value}" for key, value in sizes.items())
+        raise ConfigError(f"{name} for {task}: {told}; expected numbers >= 1")
+    if task not in INVARIANT and sizes["out_channels"] != 1:
         raise ConfigError(
-            f"CGENN for {task}: hidden_channels={hidden}, num_layers={layers}, "
-            f"in_channels={points}, out_channels={out_channels}; expected numbers >= 1"
+            f"{name}: out_channels={sizes['out_channels']}; only the tasks "
+            f"{' and '.join(INVARIANT)} have several"
         )
-    if task != "hull" and out_channels != 1:
-        raise ConfigError(f"CGENN: out_channels={out_channels}; only task='hull' has several")
 
 
 def _from_authors(

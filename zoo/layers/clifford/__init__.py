@@ -1,8 +1,8 @@
 """Layers on multivectors.
 
-Those of `linear` and `product` are equivariant under the Clifford group. Those whose weights are
-multivectors themselves (`Clifford...`, `Conjugate...`, `G3...`) are not, but for translations of a
-grid, where they say so.
+Those of `linear`, `product` and `quaternion` are equivariant under the Clifford group. Those whose
+weights are multivectors themselves (`Clifford...`, `Conjugate...`, `G3...`) are not, but for
+translations of a grid, where they say so.
 """
 
 from zoo.layers.clifford.batch_norm import CliffordBatchNorm, CliffordGroupNorm
@@ -28,6 +28,12 @@ from zoo.layers.clifford.product import (
     ConnectedGeometricProduct,
     GeometricProduct,
 )
+from zoo.layers.clifford.quaternion import (
+    QuaternionLinear,
+    QuaternionMLP,
+    QuaternionNorm,
+    QuaternionProduct,
+)
 
 __all__ = [
     "CEMLP",
@@ -51,6 +57,10 @@ __all__ = [
     "MVSiLU",
     "MultivectorGate",
     "MultivectorGroupNorm",
+    "QuaternionLinear",
+    "QuaternionMLP",
+    "QuaternionNorm",
+    "QuaternionProduct",
     "embed_points",
     "per_blade",
     "read_points",

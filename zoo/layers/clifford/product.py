@@ -7,6 +7,7 @@ linear map of itself, each path of grades with a weight of its own, and adds a l
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -134,6 +135,7 @@ class CliffordMessage(nn.Module):
         node_channels: multivectors per node that only the update sees.
         residual: adds the input.
         normalise: right factors of products.
+        mlp: makes messages and updates, as `CEMLP` does.
     """
 
     def __init__(
@@ -145,13 +147,14 @@ class CliffordMessage(nn.Module):
         node_channels: int = 0,
         residual: bool = True,
         normalise: bool = True,
+        mlp: Callable[..., nn.Module] = CEMLP,
     ) -> None:
         super().__init__()
         self.residual = residual
-        self.edge_model = CEMLP(
+        self.edge_model = mlp(
             algebra, channels + edge_channels, channels, channels, normalise=normalise
         )
-        self.node_model = CEMLP(
+        self.node_model = mlp(
             algebra, 2 * channels + node_channels, channels, channels, normalise=normalise
         )
 

@@ -1,0 +1,175 @@
+r"""Layers whose weights are shared by the grades of a quaternion type.
+
+Filimoshina, Shirokov, *GLGENN: a novel parameter-light equivariant neural networks architecture
+based on Clifford geometric algebras*, ICML 2025 (arXiv:2506.09625), section 4. The quaternion type
+of a grade is its remainder modulo 4; up to three generators types are grades. The types, and which
+type the product of two of them has parts in, are kept by every action that keeps grades, so the
+layers are equivariant as those of `linear` and `product` are, with fewer weights. Nothing has a
+bias, and products stand alone, without a linear map beside them.
+"""
+
+import functools
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.functional import clifford
+from zoo.functional.clifford import Algebra
+from zoo.layers.clifford.linear import EPS, Multivectors, MVSiLU, check_channels
+
+#: quaternion types of a large algebra
+TYPES = 4
+
+
+class QuaternionLinear(nn.Module):
+    """A linear map of channels, with weights of its own for each quaternion type.
+
+    Args:
+        algebra: of the multivectors.
+        in_channels: of the input.
+        out_channels: of the output.
+    """
+
+    def __init__(self, algebra: Algebra, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        check_channels("QuaternionLinear", in_channels, out_channels)
+        self.algebra = algebra
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, types(algebra)))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(in_channels))
+
+    def forward(self, x: Float[Tensor, "*batch inputs blades"]) -> Multivectors:
+        """Mixes channels.
+
+        Raises:
+            UnsupportedInputError: for another number of channels.
+        """
+        channels = self.weight.shape[1]
+        if x.shape[-2] != channels:
+            raise UnsupportedInputError(
+                f"QuaternionLinear takes {channels} channels, not {x.shape[-2]}: {tuple(x.shape)}"
+            )
+        major = clifford.blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), channels)
+        matrices = self.weight.permute(2, 1, 0).index_select(0, _of_blades(self.algebra, x))
+        out = torch.bmm(major, matrices)  # (blades, batch, outputs)
+        return clifford.channels_first(out.reshape(x.shape[-1], *x.shape[:-2], out.shape[-1]))
+
+
+class QuaternionNorm(nn.Module):
+    """Divides each quaternion type by its norm, by a learnt amount.
+
+    x / (s (|x| - 1) + 1), s the sigmoid of a parameter per channel and type; s = 1/2 at first.
+
+    Args:
+        algebra: of the multivectors.
+        channels: of the input.
+        max_growth: the largest factor that anything grows by; what `MVNorm` says of it.
+    """
+
+    def __init__(self, algebra: Algebra, channels: int, *, max_growth: float = 10.0) -> None:
+        super().__init__()
+        check_channels("QuaternionNorm", channels)
+        if not max_growth >= 1:
+            raise ConfigError(f"QuaternionNorm: max_growth is {max_growth}; expected a factor >= 1")
+        self.algebra = algebra
+        self.max_growth = max_growth
+        self.a = nn.Parameter(torch.zeros(channels, types(algebra)))
+
+    def forward(self, x: Multivectors) -> Multivectors:
+        """Normalised multivectors."""
+        forms = clifford.grade_forms(x, self.algebra)
+        pooled = torch.stack([forms[..., t::TYPES].sum(-1) for t in range(types(self.algebra))])
+        norms = clifford.smooth_root(pooled.movedim(0, -1))
+        divisor = torch.sigmoid(self.a) * (norms - 1) + 1
+        factor = 1 / (divisor.clamp(min=1 / self.max_growth) + EPS)
+        per_blade = factor.movedim(-1, 0).index_select(0, _of_blades(self.algebra, x))
+        return x * per_blade.movedim(0, -1)
+
+
+class QuaternionProduct(nn.Module):
+    """Geometric product of each channel with a linear map of all, a weight per path of types.
+
+    Args:
+        algebra: of the multivectors.
+        channels: of input and output.
+        normalise: the right factor, by `QuaternionNorm`.
+    """
+
+    def __init__(self, algebra: Algebra, channels: int, *, normalise: bool = True) -> None:
+        super().__init__()
+        self.algebra = algebra
+        self.normalization = QuaternionNorm(algebra, channels) if normalise else nn.Identity()
+        self.linear_right = QuaternionLinear(algebra, channels, channels)
+        numbers = _type_paths(algebra)
+        self.weight = nn.Parameter(torch.empty(channels, max(numbers) + 1))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(algebra.dimension + 1))
+
+    def forward(self, x: Multivectors) -> Multivectors:
+        """Multivectors of degree two in x."""
+        right = self.normalization(self.linear_right(x))
+        numbers = torch.tensor(_type_paths(self.algebra), device=x.device)
+        weight = self.weight.index_select(1, numbers)  # (channels, paths of grades)
+        return clifford.weighted_product(x, right, weight, self.algebra)
+
+
+class QuaternionMLP(nn.Module):
+    """Linear map, MVSiLU, product, norm, repeated: `CEMLP` with weights shared by types.
+
+    Args:
+        algebra: of the multivectors.
+        in_channels: of the input.
+        hidden_channels: between the blocks.
+        out_channels: of the output.
+        num_layers: blocks.
+        normalise: right factors of products.
+    """
+
+    def __init__(
+        self,
+        algebra: Algebra,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        *,
+        num_layers: int = 2,
+        normalise: bool = True,
+    ) -> None:
+        super().__init__()
+        check_channels("QuaternionMLP", in_channels, hidden_channels, out_channels, num_layers)
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(
+                    QuaternionLinear(algebra, before, after),
+                    MVSiLU(algebra, after),
+                    QuaternionProduct(algebra, after, normalise=normalise),
+                    QuaternionNorm(algebra, after),
+                )
+                for before, after in zip(widths[:-1], widths[1:], strict=True)
+            )
+        )
+
+    def forward(self, x: Float[Tensor, "*batch inputs blades"]) -> Multivectors:
+        """Multivectors of the output's channels."""
+        out: Tensor = self.layers(x)
+        return out
+
+
+def types(of: Algebra) -> int:
+    """How many quaternion types an algebra has: 4, or one per grade up to three generators."""
+    return min(TYPES, of.dimension + 1)
+
+
+def _of_blades(of: Algebra, like: Tensor) -> Tensor:
+    """The quaternion type of each blade (blades,), where `like` is."""
+    return torch.tensor([grade % TYPES for grade in of.grades], device=like.device)
+
+
+@functools.cache
+def _type_paths(of: Algebra) -> tuple[int, ...]:
+    """The number of the path of types that each of `of.paths` belongs to."""
+    pooled = [tuple(grade % TYPES for grade in path) for path in of.paths]
+    number = {path: place for place, path in enumerate(sorted(set(pooled)))}
+    return tuple(number[path] for path in pooled)
