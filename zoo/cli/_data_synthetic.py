@@ -26,6 +26,8 @@ SETS = {
     "o5-regression": "An invariant of two vectors, in any dimension: O(5) (sequence).",
     "o5-hulls": "Volumes of convex hulls of 16 points of R^5 (sequence).",
     "csmpn-hulls": "Volumes of convex hulls of 8 points of R^5 (sequence).",
+    "tetris-like": "Tetris pieces in motion: four frames, then four (points).",
+    "waves": "Waves on a shallow, rotating sea, now and later (field).",
     "digits": "Handwritten digits of scikit-learn (image; extra: signals).",
     "digits-cov": "Region covariances of those digits (matrix; extra: signals).",
 }

@@ -30,8 +30,10 @@ from zoo.datasets.synthetic.particles import nbody as nbody
 from zoo.datasets.synthetic.radar import radar_like as radar_like
 from zoo.datasets.synthetic.rotations import rotations as rotations
 from zoo.datasets.synthetic.subspaces import subspaces as subspaces
+from zoo.datasets.synthetic.tetris import tetris_like as tetris_like
 from zoo.datasets.synthetic.trees import balanced_tree as balanced_tree
 from zoo.datasets.synthetic.trees import sir_tree as sir_tree
+from zoo.datasets.synthetic.waves import waves as waves
 from zoo.datasets.synthetic.words import parentheses as parentheses
 from zoo.datasets.synthetic.words import prefix as prefix
 from zoo.errors import ConfigError, UnknownNameError, nearest
@@ -77,6 +79,8 @@ KINDS: dict[str, Kind] = {
         hulls, "volumes of convex hulls of 16 points of R^5 (sequence)", {"points": 16}
     ),
     "csmpn-hulls": Kind(hulls, "the same of 8 points (sequence)", {"points": 8}),
+    "tetris-like": Kind(tetris_like, "Tetris pieces in motion: four frames, then four (points)"),
+    "waves": Kind(waves, "waves on a shallow, rotating sea, now and later (field)"),
     "digits": Kind(digits, "scikit-learn's digits (image)"),
     "digits-cov": Kind(digits_cov, "their region covariances (matrix)"),
 }
