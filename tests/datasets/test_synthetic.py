@@ -20,6 +20,10 @@ from zoo.errors import ConfigError, OutputError, UnknownNameError
 SMALL: dict[str, dict[str, Any]] = {
     "balanced-tree": {"branching": 2, "depth": 3},
     "sir-tree": {"nodes": 40},
+    "csbm": {"nodes": 60, "features": 3, "folds": 2, "degree": 4.0},
+    "csbm-10": {"nodes": 60, "features": 3, "folds": 2, "degree": 4.0},
+    "csbm-80": {"nodes": 60, "features": 3, "folds": 2, "degree": 4.0},
+    "bipartite": {"nodes": 40, "features": 3, "folds": 2, "degree": 4.0},
     "prefix": {"train": 20, "val": 5, "test": 5},
     "prefix-10": {"train": 20, "val": 5, "test": 5},
     "prefix-30": {"train": 20, "val": 5, "test": 5},
@@ -45,6 +49,10 @@ CHAOTIC = {"nbody"}
 HASHES: dict[str, str] = {
     "balanced-tree": "0b5ac829ab75db00ad64a49880979f54f58d7d5b0ac3a97572ba1b6980ad945b",
     "sir-tree": "728da763319d73cc2214a8d67e40655ce099aed1311d41ba37168d59c88238ec",
+    "csbm": "a6ace9ceb2987ec0f510d25f0c99e0a6a8ff4c1a9e6542e062abcb3c45ef761a",
+    "csbm-10": "a6ace9ceb2987ec0f510d25f0c99e0a6a8ff4c1a9e6542e062abcb3c45ef761a",
+    "csbm-80": "a8a7d829a5b1dd00937d5047ac5eac61e254319c0a583aac69f8bd5facb97426",
+    "bipartite": "f0f8dad766b89818a153853a1a6e72f3ae4e4066512af3781cf45ae59ca8920b",
     "prefix": "9fd8ca004b81673f6765a1bc4916d80b8a5bb0b69607d0fdabb63e46e5d1bc15",
     "prefix-10": "9fd8ca004b81673f6765a1bc4916d80b8a5bb0b69607d0fdabb63e46e5d1bc15",
     "prefix-30": "2aaaf867a232cd2bec1d8aebd7388689ae7148c3d779807f9223a2f01c0bfd0c",

@@ -23,3 +23,25 @@ class TestContinuous(SampleContract):
     architecture = "nsd"
     config = {"in_channels": 4, "hidden_channels": 3, "orthogonal": "cayley", "num_layers": 3,
               "dynamics": "continuous"}  # fmt: skip
+
+
+class TestAdaptive(SampleContract):
+    architecture = "nsd"
+    config = {"in_channels": 4, "hidden_channels": 3, "stalk_dim": 2, "low_pass": True,
+              "dynamics": "continuous", "solver": "dopri5", "tolerance": 1e-4}  # fmt: skip
+
+
+class TestPairs(SampleContract):
+    architecture = "nsd"
+    config = {"in_channels": 4, "hidden_channels": 3, "stalk_dim": 2, "task": "edge"}
+
+
+class TestLinks(SampleContract):
+    architecture = "nsd"
+    config = {"in_channels": 4, "hidden_channels": 3, "stalk_dim": 2, "task": "link"}
+
+
+class TestGraphs(SampleContract):
+    architecture = "nsd"
+    config = {"in_channels": 4, "hidden_channels": 3, "stalk_dim": 2, "task": "graph",
+              "regression": True}  # fmt: skip

@@ -12,6 +12,10 @@ from zoo.cli import _common
 SETS = {
     "balanced-tree": "A tree with as many children everywhere (graph).",
     "sir-tree": "An infection spreading down a random tree (graph).",
+    "csbm": "A contextual stochastic block model of any homophily (graph).",
+    "csbm-10": "The same, 10 % of the edges within classes.",
+    "csbm-80": "The same, 80 % of the edges within classes.",
+    "bipartite": "A bipartite graph of any homophily (graph).",
     "prefix": "Pairs of sequences: is one a noisy prefix of the other (sequence).",
     "prefix-10": "The same with 10 % of the prefix replaced.",
     "prefix-30": "The same with 30 % of the prefix replaced.",

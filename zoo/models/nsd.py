@@ -7,131 +7,41 @@ a step of diffusion with the normalised sheaf Laplacian Delta,
     X <- (1 + tanh eps) X - ELU(Delta (I (x) W_1) X W_2).
 
 The continuous version integrates dX/dt = -ELU(Delta (I (x) W_1) X W_2), Delta fixed by the first
-features, with Runge and Kutta's fourth-order method in equal steps.
+features, in equal steps of Runge and Kutta's fourth order or in steps that fit the error.
 
 Deviations from the authors' code: no Laplacian is assembled; `edge_index` is an input, so that any
 graph or batch of graphs may follow; general maps need no noise in training, as the derivative of
 the inverse root is finite where eigenvalues repeat, and their entries are clamped only with
-`clamp`; parameters that cancel are left out; the continuous version has no adjoint method and no
-adaptive steps.
+`clamp`; parameters that cancel are left out; the continuous version is differentiated through its
+steps, without an adjoint equation.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
-from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import dropout, elu, log_softmax
+from torch.nn.functional import dropout
 from torch_geometric.data import Data
 
 from zoo.errors import ConfigError
 from zoo.functional import sheaf as on_sheaf
+from zoo.functional.integrate import dormand_prince, runge_kutta
 from zoo.layers.sheaf import Learner, ShareableSheaf, SheafDiffusion, SheafKind, SheafLearner
-from zoo.models._inputs import Raw, SampleBatch
+from zoo.models._graph import GraphTask
+from zoo.models._inputs import SampleBatch
 from zoo.models._nsd_authors import convert_state
-from zoo.models._sample import SampleModel
+from zoo.models._sheaf import SheafModel
 from zoo.registry import register
 
-
-class SheafModel(SampleModel):
-    """What networks on sheaves share: features in, stalks, classifier.
-
-    Args:
-        in_channels: features of a node.
-        out_channels: classes of nodes.
-        hidden_channels: channels of each stalk coordinate.
-        stalk_dim: d.
-        low_pass: one more stalk coordinate that averages over neighbours.
-        high_pass: one more that takes differences.
-        activation: whether ELU follows the encoder.
-        second_linear: a second linear map after the first.
-        input_dropout: of the features.
-        dropout: of hidden features.
-
-    Raises:
-        ConfigError: for sizes below 1, or dropouts outside [0, 1).
-    """
-
-    domain = "graph"
-
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        out_channels: int,
-        hidden_channels: int,
-        stalk_dim: int,
-        low_pass: bool,
-        high_pass: bool,
-        activation: bool,
-        second_linear: bool,
-        input_dropout: float,
-        dropout: float,
-    ) -> None:
-        super().__init__(sample_shape=(in_channels,))
-        if min(in_channels, hidden_channels, stalk_dim) < 1:
-            raise ConfigError(
-                f"in_channels={in_channels}, hidden_channels={hidden_channels}, "
-                f"stalk_dim={stalk_dim}: expected at least 1 of each"
-            )
-        if not (0 <= dropout < 1 and 0 <= input_dropout < 1):
-            raise ConfigError(
-                f"dropout={dropout}, input_dropout={input_dropout}: expected 0 <= dropout < 1"
-            )
-        # the order of the authors' code
-        self.signs = [-1.0] * high_pass + [1.0] * low_pass
-        self.channels, self.width = hidden_channels, stalk_dim + len(self.signs)
-        self.input_dropout, self.dropout, self.activation = input_dropout, dropout, activation
-        hidden = self.width * hidden_channels
-        self.encoder = nn.Linear(in_channels, hidden)
-        self.second = nn.Linear(hidden, hidden) if second_linear else None
-
-    def make_head(self, out_channels: int) -> nn.Module:
-        """A fresh classifier of nodes."""
-        return nn.Linear(self.width * self.channels, out_channels)
-
-    def prepare(self, inputs: Raw) -> SampleBatch:
-        """As of every model; mappings with `x` and `edge_index` are graphs, too."""
-        if isinstance(inputs, Mapping) and {"x", "edge_index"} <= set(inputs):
-            inputs = Data(**inputs)
-        return super().prepare(inputs)
-
-    def encode(self, x: Float[Tensor, "nodes features"]) -> Float[Tensor, "nodes width channels"]:
-        """Features of stalks."""
-        x = self.encoder(dropout(x, self.input_dropout, self.training))
-        x = dropout(elu(x) if self.activation else x, self.dropout, self.training)
-        if self.second is not None:
-            x = self.second(x)
-        stalks: Tensor = x.unflatten(1, (self.width, self.channels))
-        return stalks
-
-    def with_fixed(
-        self, learnt: on_sheaf.SheafLaplacian, pairs: Int[Tensor, "2 pairs"], nodes: int
-    ) -> ShareableSheaf:
-        """A Laplacian and that of the coordinates with nothing to learn."""
-        if not self.signs:
-            return (learnt,)
-        fixed = on_sheaf.fixed_laplacian(pairs, nodes, self.signs, learnt.off.dtype)
-        return learnt, fixed
-
-    def decode(self, x: Float[Tensor, "nodes width channels"]) -> dict[str, Tensor]:
-        """Outputs by name."""
-        embedding = x.flatten(1)
-        logits = self.head(embedding)
-        return {
-            "logits": logits,
-            "log_softmax": log_softmax(logits, dim=1),
-            "embedding": embedding,
-        }
+Solver = Literal["rk4", "dopri5"]
 
 
 @register("nsd")
 class NSD(SheafModel):
-    """Classifies nodes by diffusion on a learnt sheaf.
+    """Classifies nodes, pairs of nodes or graphs, or predicts numbers, by diffusion on a sheaf.
 
     Args:
         in_channels: features of a node.
-        out_channels: classes of nodes.
+        out_channels: classes, or numbers to predict.
         hidden_channels: channels of each stalk coordinate.
         num_layers: steps of diffusion.
         stalk_dim: d, of the stalks that are learnt.
@@ -151,8 +61,11 @@ class NSD(SheafModel):
         dropout: of hidden features.
         clamp: limits entries of general Laplacians to [-1, 1], as the authors' code.
         dynamics: "discrete" layers, or "continuous" with one sheaf and one W_1, W_2.
-        time: how long the continuous diffusion lasts; each of `num_layers` Runge-Kutta steps has
-            an equal share.
+        time: how long the continuous diffusion lasts.
+        solver: "rk4" takes `num_layers` equal steps, "dopri5" as many as `tolerance` needs.
+        tolerance: of "dopri5", the error of a step relative to 1 + |X|.
+        task: "node", "edge" (pairs in `edge_label_index`, or the edges), "graph", or "link".
+        regression: `prediction` instead of `logits`.
 
     Raises:
         ConfigError: for sizes below 1, unknown names, dropouts outside [0, 1).
@@ -183,6 +96,10 @@ class NSD(SheafModel):
         clamp: bool = False,
         dynamics: Literal["discrete", "continuous"] = "discrete",
         time: float = 1.0,
+        solver: Solver = "rk4",
+        tolerance: float = 1e-5,
+        task: GraphTask = "node",
+        regression: bool = False,
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -195,38 +112,32 @@ class NSD(SheafModel):
             second_linear=second_linear,
             input_dropout=input_dropout,
             dropout=dropout,
+            task=task,
+            regression=regression,
         )
-        _check(num_layers, time, dynamics)
+        _check(num_layers, time, dynamics, solver, tolerance)
         self.continuous, self.num_steps, self.time = dynamics == "continuous", num_layers, time
-        learners: dict[str, Any] = {
-            "kind": sheaf,
-            "orthogonal": orthogonal,
-            "learner": learner,
-            "activation": sheaf_activation,
-            "edge_weights": edge_weights,
-            "clamp": clamp,
-        }
+        self.solver, self.tolerance = solver, tolerance
+        learners: dict[str, Any] = {"orthogonal": orthogonal, "learner": learner, "clamp": clamp}
+        learners |= {"activation": sheaf_activation, "edge_weights": edge_weights}
         steps: dict[str, Any] = {"activation": activation, "dropout": dropout}
         steps |= {"left": left_weights, "right": right_weights}
         layers = 1 if self.continuous else num_layers
+        sizes = self.stalks, hidden_channels
         self.learners = nn.ModuleList(
-            SheafLearner(stalk_dim, self.width, hidden_channels, **learners)
+            SheafLearner(stalk_dim, *sizes, kind=sheaf, **learners)
             for _ in range(1 if linear else layers)
         )
-        self.steps = nn.ModuleList(
-            SheafDiffusion(self.width, hidden_channels, **steps) for _ in range(layers)
-        )
+        self.steps = nn.ModuleList(SheafDiffusion(*sizes, **steps) for _ in range(layers))
         # there is no residual to weigh where time is continuous
         cast(SheafDiffusion, self.steps[0]).epsilon.requires_grad_(not self.continuous)
-        self.head = self.make_head(out_channels)
 
     def blocks(self) -> list[nn.Module]:
         """The parts in order from input to output, the head last."""
-        first = [self.encoder] if self.second is None else [self.encoder, self.second]
-        return [*first, *self.learners, *self.steps, self.head]
+        return [*self.encoders(), *self.learners, *self.steps, self.head]
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
-        """Logits, their logarithmic softmax and the last features of all nodes.
+        """Answers for nodes, pairs or graphs; see `GraphModel.answers`.
 
         Args:
             batch: `x` (nodes, in_channels) and `edge_index` (2, edges), each edge in both
@@ -238,7 +149,7 @@ class NSD(SheafModel):
         pairs = on_sheaf.undirected_pairs(graph.edge_index, nodes)
         x = self.encode(graph.x)
         if self.continuous:
-            return self.decode(self._integrate(x, pairs))
+            return self.answers(self._integrate(x, pairs, graph.get("batch")).flatten(1), graph)
         laplacians: ShareableSheaf = ()
         for layer, step in enumerate(self.steps):
             if layer < len(self.learners):
@@ -246,29 +157,31 @@ class NSD(SheafModel):
                 learnt = self.learners[layer](maps, pairs)
                 laplacians = self.with_fixed(learnt, pairs, nodes)
             x = step(laplacians, x)
-        return self.decode(x)
+        return self.answers(x.flatten(1), graph)
 
-    def _integrate(self, x: Tensor, pairs: Tensor) -> Tensor:
-        """The features at the end of time, by the classical Runge-Kutta method."""
+    def _integrate(self, x: Tensor, pairs: Tensor, owner: Tensor | None) -> Tensor:
+        """The features at the end of time."""
         laplacians = self.with_fixed(self.learners[0](x, pairs), pairs, len(x))
         velocity = cast(SheafDiffusion, self.steps[0]).velocity
-        h = self.time / self.num_steps
-        for _ in range(self.num_steps):
-            a = -velocity(laplacians, x)
-            b = -velocity(laplacians, x + 0.5 * h * a)
-            c = -velocity(laplacians, x + 0.5 * h * b)
-            d = -velocity(laplacians, x + h * c)
-            x = x + (h / 6.0) * (a + 2.0 * b + 2.0 * c + d)
-        return x
+
+        def field(value: Tensor) -> Tensor:
+            return -velocity(laplacians, value)
+
+        if self.solver == "rk4":
+            return runge_kutta(field, x, self.time, self.num_steps)
+        return dormand_prince(field, x, self.time, tolerance=self.tolerance, owner=owner)
 
 
-def _check(num_layers: int, time: float, dynamics: str) -> None:
-    if num_layers < 1 or not time > 0:
+def _check(num_layers: int, time: float, dynamics: str, solver: str, tolerance: float) -> None:
+    if num_layers < 1 or not time > 0 or not tolerance > 0:
         raise ConfigError(
-            f"num_layers={num_layers}, time={time}: expected at least 1, and more than 0"
+            f"num_layers={num_layers}, time={time}, tolerance={tolerance}: expected at least 1, "
+            "and more than 0 for the others"
         )
     if dynamics not in ("discrete", "continuous"):
         raise ConfigError(f"dynamics={dynamics!r}: expected discrete or continuous")
+    if solver not in get_args(Solver):
+        raise ConfigError(f"solver={solver!r}: expected one of {', '.join(get_args(Solver))}")
 
 
 CONVERTERS = {"nsd": convert_state}

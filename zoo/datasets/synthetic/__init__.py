@@ -23,6 +23,8 @@ from zoo.datasets.synthetic._made import Made as Made
 from zoo.datasets.synthetic.digits import digits as digits
 from zoo.datasets.synthetic.digits import digits_cov as digits_cov
 from zoo.datasets.synthetic.eeg import eeg_like as eeg_like
+from zoo.datasets.synthetic.graphs import bipartite as bipartite
+from zoo.datasets.synthetic.graphs import csbm as csbm
 from zoo.datasets.synthetic.hulls import hulls as hulls
 from zoo.datasets.synthetic.orthogonal import o3_volumes as o3_volumes
 from zoo.datasets.synthetic.orthogonal import o5_regression as o5_regression
@@ -63,6 +65,10 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "balanced-tree": Kind(balanced_tree, "a tree with as many children everywhere (graph)"),
     "sir-tree": Kind(sir_tree, "an infection spreading down a random tree (graph)"),
+    "csbm": Kind(csbm, "a contextual stochastic block model of any homophily (graph)"),
+    "csbm-10": Kind(csbm, "the same, 10 % of the edges within classes", {"homophily": 0.1}),
+    "csbm-80": Kind(csbm, "the same, 80 % of the edges within classes", {"homophily": 0.8}),
+    "bipartite": Kind(bipartite, "a bipartite graph of any homophily (graph)"),
     "prefix": Kind(prefix, "pairs of sequences: is one a noisy prefix of the other (sequence)"),
     "prefix-10": Kind(prefix, "the same with 10 % of the prefix replaced", {"percent": 10}),
     "prefix-30": Kind(prefix, "the same with 30 % of the prefix replaced", {"percent": 30}),
