@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo import datasets as datasets
     from zoo.apps.evaluate import evaluate as evaluate
+    from zoo.apps.reproduce import reproduce as reproduce
     from zoo.apps.verify import verify as verify
     from zoo.datasets.atoms import to_batch as to_batch
     from zoo.errors import ZooError as ZooError
@@ -39,6 +40,7 @@ _HOME = {
     "list_models": "zoo.registry",
     "load": "zoo.hub",
     "register": "zoo.registry",
+    "reproduce": "zoo.apps.reproduce",
     "save": "zoo.hub",
     "to_batch": "zoo.datasets.atoms",
     "train": "zoo.training.runner",
@@ -59,6 +61,7 @@ __all__ = [
     "list_models",
     "load",
     "register",
+    "reproduce",
     "save",
     "to_batch",
     "train",

@@ -13,8 +13,8 @@ from zoo.cli import _common, info, main
 from zoo.errors import Interrupted
 
 VERBS = (
-    "list info pull bundle upload verify predict trust train finetune ensemble eval convert cache "
-    "data bench doctor"
+    "list info pull bundle upload verify predict trust train reproduce finetune ensemble eval "
+    "convert cache data bench doctor"
 ).split()
 
 

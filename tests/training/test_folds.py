@@ -16,6 +16,8 @@ from zoo.training import recipe as recipes
 from zoo.training.folds import FOLD, fold_changes
 from zoo.training.sweep import sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHORT = {"max_epochs": 2, "batch_size": 16}
 
 

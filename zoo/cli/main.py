@@ -24,6 +24,7 @@ from zoo.cli import (
     info,
     predict,
     pull,
+    reproduce,
     train,
     trust,
     upload,
@@ -49,6 +50,7 @@ app.command("upload")(upload.command)
 app.command("verify")(verification.command)
 app.command("predict")(predict.command)
 app.command("train")(train.command)
+app.command("reproduce")(reproduce.command)
 app.command("finetune")(finetune.command)
 app.command("eval")(evaluation.command)
 app.command("ensemble")(ensemble.command)

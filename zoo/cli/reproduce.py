@@ -1,0 +1,114 @@
+"""`zoo reproduce`: a row of a published table, run and compared."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from zoo.cli import _common
+
+if TYPE_CHECKING:
+    from zoo.apps.reproduce import Row
+else:
+    Row = Any  # annotations are checked while tests run, and torch is not imported here
+
+COLUMNS = ("row", "measured", "held against", "runs", "tier", "recipe")
+
+
+def command(
+    row: Annotated[
+        str | None, typer.Argument(help="A row such as nbody.egnn, or a pattern: 'o5-*'.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results and all runs.")
+    ] = Path("reproduced"),
+    listed: Annotated[
+        bool, typer.Option("--list/--no-list", help="List the rows instead of running them.")
+    ] = False,
+    tier: Annotated[
+        str | None, typer.Option(help="smoke, short or full; without it the row's own.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="So many runs; without it as the row says.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="The recipe whose rows are meant; without it all shipped.")
+    ] = None,
+    card: Annotated[
+        bool, typer.Option("--card/--no-card", help="Write the result into the model's card too.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite/--no-overwrite", help="Run again what is finished.")
+    ] = False,
+    as_json: _common.Json = False,
+) -> None:
+    """Run the recipe behind a row of a published table: ours, published, PASS or GAP.
+
+    Finished runs in the output folder are kept, a stopped one goes on. Exit code 3: the row's own
+    tier was run and is not reproduced.
+    """
+    if row is None and not listed:
+        raise typer.BadParameter("name a row; --list shows them all", param_hint="ROW")
+    from zoo.apps.reproduce import find_rows, reproduce
+
+    rows = find_rows(recipe)
+    pattern = row or "*"
+    names = [name for name in sorted(rows) if fnmatchcase(name, pattern)]
+    if listed:
+        table = [_listed(rows[name]) for name in names]
+        text = _common.table(table, COLUMNS) if table else "nothing matches"
+        _common.emit(table, text, as_json=as_json)
+        return
+    output = _common.check_output(output, folder=True)
+    results = []
+    for name in names or [pattern]:  # a name that there is not offers the nearest
+        result = reproduce(
+            name,
+            output=output,
+            tier=cast(Literal["smoke", "short", "full"] | None, tier),
+            seeds=seeds,
+            recipe=recipe,
+            card=card,
+            overwrite=overwrite,
+        )
+        results.append(result)
+    shown = [
+        {
+            "row": result.row.name,
+            "measured": _measured(result.row),
+            "ours": result.ours(),
+            "held against": result.row.reference(),
+            "verdict": result.says(),
+        }
+        for result in results
+    ]
+    text = (
+        f"{_common.table(shown, list(shown[0]))}\nwrote {', '.join(str(r.path) for r in results)}"
+    )
+    _common.emit([result.to_dict() for result in results], text, as_json=as_json)
+    if any(result.is_the_row and not result.passed for result in results):
+        raise typer.Exit(_common.CHECK_FAILED)
+
+
+def _measured(row: Row) -> str:
+    spec = row.spec
+    scaled = " / variance" if spec.scale != "none" else ""
+    return f"{spec.split} {spec.metric}{scaled}"
+
+
+def _listed(row: Row) -> dict[str, Any]:
+    """What the list says of a row."""
+    from zoo.training.recipe import label
+
+    spec = row.spec
+    return {
+        "row": row.name,
+        "measured": _measured(row),
+        "held against": row.reference(),
+        "runs": f"{spec.folds} folds" if spec.folds is not None else f"{spec.seeds} seeds",
+        "tier": spec.tier,
+        "recipe": label(row.recipe),
+        "paper": spec.paper,
+        "table": spec.table,
+    }
