@@ -6,7 +6,7 @@ import math
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from zoo.training.callbacks import Clock, History, Progress
 from zoo.training.data import AtomsModule, Samples
 from zoo.training.losses import targets
 from zoo.training.page import timings
-from zoo.training.recipe import Recipe
+from zoo.training.recipe import Recipe, TrainerSection
 from zoo.training.saving import BEST, LAST, Checkpoints, Interrupts, Stopped
 from zoo.training.schedule import seconds
 from zoo.training.task import ForceFieldTask, energy_heads
@@ -107,13 +107,13 @@ def fit(
     kit = kit or ATOMS
     kit.check(recipe, train, val)
     _check(model, recipe)
+    _check_compiles(model, recipe)
     check_writable(folder)
     options = recipe.trainer
     limit = seconds(options.max_time)
     model.to(DTYPES[options.precision]).train()
     data = kit.batches(model, recipe, train, val)
-    steps = data.batches.first_step(options.max_epochs)
-    steps = min(steps, options.max_steps or steps)
+    steps = _planned(data, options)
     # sharding takes the parameters apart for good, so it gets a copy
     trained = copy.deepcopy(model) if options.strategy == "fsdp" else model
     task = kit.task(trained, recipe, steps=steps, limit=limit, penalty=penalty)
@@ -126,7 +126,8 @@ def fit(
     callbacks = [clock, history, checkpoints, interrupts, Progress(clock, data.batches, progress)]
     last = folder / LAST
     written = loggers.make(recipe, logs)
-    with _surroundings(options.deterministic, options.seed), interrupts.listening():
+    compiled = model.compiled() if options.compile else nullcontext()
+    with compiled, _surroundings(options.deterministic, options.seed), interrupts.listening():
         trainer = _trainer(recipe, trained, written, callbacks)
         with _interruptions(last):
             trainer.fit(
@@ -152,6 +153,12 @@ def fit(
         seconds=clock.seconds(),
         first_step=task.first_step,
     )
+
+
+def _planned(data: BatchesModule, options: TrainerSection) -> int:
+    """Steps of the run, unless time is up before."""
+    steps = data.batches.first_step(options.max_epochs)
+    return min(steps, options.max_steps or steps)
 
 
 def _batches(model: Any, recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> AtomsModule:
@@ -196,6 +203,14 @@ def _interruptions(last: Path) -> Iterator[None]:
         raise Interrupted(f"terminated; the state is saved in {last}") from error
     except (KeyboardInterrupt, SystemExit) as error:
         raise Interrupted(f"interrupted; the state up to the last epoch is in {last}") from error
+
+
+def _check_compiles(model: Any, recipe: Recipe) -> None:
+    if recipe.trainer.compile and not callable(getattr(model, "compiled", None)):
+        raise RecipeError(
+            f"trainer.compile: {model.architecture} has no layers that can be compiled; leave the "
+            "key out"
+        )
 
 
 def check_writable(folder: Path) -> None:
