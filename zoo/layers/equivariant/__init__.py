@@ -29,6 +29,7 @@ from zoo.layers.equivariant.s2_activation import S2Activation, SeparableS2Activa
 from zoo.layers.equivariant.so2 import SO2Convolution, SO2Linear
 from zoo.layers.equivariant.so3_linear import SO3Linear
 from zoo.layers.equivariant.sphere_grid import SphereGrid, escn_resolution
+from zoo.layers.equivariant.steerable import SteerableLinear
 from zoo.layers.equivariant.tensor_product import Coupling, TensorProduct, reachable
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "SO3Linear",
     "SeparableS2Activation",
     "SphereGrid",
+    "SteerableLinear",
     "TensorProduct",
     "attention_weights",
     "element_tables",
