@@ -175,12 +175,15 @@ class TrainerSection(Section):
     samples and their neighbour lists are kept up to `cache_mb` megabytes per trainer, all workers
     together, and prepared anew beyond that. Neither changes a result.
 
+    `compile` runs a model that has compiled layers as loops made by `torch.compile`; without a C++
+    compiler it warns and runs as usual. Results agree up to rounding.
+
     `strategy`: `ddp` gives every process the whole model and a share of each batch; `fsdp` also
     divides parameters, gradients and optimiser state over the processes (32-true only); `auto` is
     `ddp` for several processes.
     """
 
-    later = frozenset({"batch_by", "num_workers", "cache_mb", "max_steps"})
+    later = frozenset({"batch_by", "num_workers", "cache_mb", "max_steps", "compile"})
 
     max_epochs: Count = 1000
     max_steps: Count | None = None
@@ -200,6 +203,7 @@ class TrainerSection(Section):
     batch_by: Literal["structures", "atoms", "edges"] = "structures"
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
     cache_mb: Annotated[int, Field(ge=0)] = 2048
+    compile: bool = False
 
 
 class PublishSection(Section):
