@@ -16,7 +16,8 @@ the rotations; the first linear map of phi_e acts on nodes before they are paire
 a quarter of the work).
 """
 
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -241,3 +242,48 @@ def _check_sizes(in_channels: int, hidden: int, out_channels: int, layers: int) 
             f"in_channels={in_channels}, hidden_channels={hidden}, out_channels={out_channels}, "
             f"num_layers={layers}: in_channels must be 0 or more, the others 1 or more"
         )
+
+
+#: the authors' names of a layer's parts, and ours
+_NAMES = {
+    "edge_mlp.0": "edge_first",
+    "edge_mlp.2": "edge_second",
+    "node_mlp": "node",
+    "coord_mlp": "shift",
+    "coord_mlp_vel": "drift",
+}
+#: options of the authors' network that ours has not, and the value that it was trained with
+_FIXED = {"recurrent": True, "norm_diff": False, "tanh": False, "attention": False}
+
+
+def _from_authors(
+    state: Mapping[str, Tensor], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Arguments and weights from the authors' N-body network, EGNN_vel."""
+    for name, value in (_FIXED | {"coords_weight": 1.0}).items():
+        if options.get(name, value) != value:
+            raise ConfigError(
+                f"EGNN of the authors with {name}={options[name]!r} has no counterpart here: "
+                f"only {name}={value!r}, that of their N-body experiment, can be converted"
+            )
+    if "embedding.weight" not in state or "gcl_0.coord_mlp_vel.0.weight" not in state:
+        raise ConfigError(
+            "these are not the weights of the authors' EGNN_vel, which hold embedding.weight and "
+            f"gcl_0.coord_mlp_vel.0.weight; they begin with {', '.join(sorted(state)[:3])}"
+        )
+    ours = {}
+    for key, value in state.items():
+        layer, _, rest = key.partition(".")
+        if layer.startswith("gcl_"):
+            # the longest name that fits: coord_mlp is the beginning of coord_mlp_vel
+            old = max((n for n in _NAMES if rest.startswith(f"{n}.")), key=len, default="")
+            if old:
+                key = f"layers.{layer.removeprefix('gcl_')}.{_NAMES[old]}{rest.removeprefix(old)}"
+        ours[key] = value
+    width, inputs = state["embedding.weight"].shape
+    count = len({key.partition(".")[0] for key in state if key.startswith("gcl_")})
+    arguments = {"in_channels": inputs - 1, "hidden_channels": width, "num_layers": count}
+    return arguments, ours
+
+
+CONVERTERS = {"egnn": _from_authors}
