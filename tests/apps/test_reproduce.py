@@ -235,6 +235,14 @@ def test_scaling_needs_targets(tmp_path: Path) -> None:
         run(tmp_path, "mine.x")
 
 
+def test_a_row_may_draw_its_data_anew(tmp_path: Path) -> None:
+    row = {"row": "mine.x", "metric": "mae", "limit": 1.0, "redraw": True, "seeds": 2}
+    path = recipe(tmp_path, [row], data={"source": "o5-hulls", "settings": {"train": 9}})
+    runs = plan_runs(find_rows(path)["mine.x"], "full", None)
+    assert [run.recipe.data.settings for run in runs] == [{"train": 9, "seed": k} for k in (0, 1)]
+    assert [run.recipe.trainer.seed for run in runs] == [0, 1]
+
+
 def test_rows_are_found_by_name(tmp_path: Path) -> None:
     rows = find_rows(recipe(tmp_path))
     assert list(rows) == [entry["row"] for entry in ROWS]

@@ -132,6 +132,8 @@ def plan_runs(row: Row, tier: str, count: int | None) -> list[Run]:
             label, overrides = {"fold": number}, {**changes, **fold_changes(base, number)}
         else:
             label, overrides = {"seed": number}, {**changes, "trainer.seed": number}
+            if spec.redraw:
+                overrides["data.settings.seed"] = number
         resolved = recipes.load(row.recipe, tier=name, overrides=overrides)
         runs.append(Run(label, name, overrides, resolved))
     start(runs[0].recipe, lambda key: recipes.place(row.recipe, key))

@@ -1,5 +1,6 @@
 """`zoo reproduce`: a row of a published table, run and compared."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -9,9 +10,11 @@ import typer
 from zoo.cli import _common
 
 if TYPE_CHECKING:
-    from zoo.apps.reproduce import Row
+    from zoo.apps.reproduce import Reproduction, Row
 else:
-    Row = Any  # annotations are checked while tests run, and torch is not imported here
+    Reproduction = Row = (
+        Any  # annotations are checked while tests run, and torch is not imported here
+    )
 
 COLUMNS = ("row", "measured", "held against", "runs", "tier", "recipe")
 
@@ -53,17 +56,15 @@ def command(
     from zoo.apps.reproduce import find_rows, reproduce
 
     rows = find_rows(recipe)
-    pattern = row or "*"
-    names = [name for name in sorted(rows) if fnmatchcase(name, pattern)]
+    names = [name for name in sorted(rows) if fnmatchcase(name, row or "*")]
     if listed:
         table = [_listed(rows[name]) for name in names]
         text = _common.table(table, COLUMNS) if table else "nothing matches"
         _common.emit(table, text, as_json=as_json)
         return
     output = _common.check_output(output, folder=True)
-    results = []
-    for name in names or [pattern]:  # a name that there is not offers the nearest
-        result = reproduce(
+    results = [
+        reproduce(
             name,
             output=output,
             tier=cast(Literal["smoke", "short", "full"] | None, tier),
@@ -72,8 +73,16 @@ def command(
             card=card,
             overwrite=overwrite,
         )
-        results.append(result)
-    shown = [
+        for name in names or [str(row)]  # a name that there is not offers the nearest
+    ]
+    _common.emit([result.to_dict() for result in results], _shown(results), as_json=as_json)
+    if any(result.is_the_row and not result.passed for result in results):
+        raise typer.Exit(_common.CHECK_FAILED)
+
+
+def _shown(results: Sequence[Reproduction]) -> str:
+    """The results as a table, and where they are written."""
+    rows = [
         {
             "row": result.row.name,
             "measured": _measured(result.row),
@@ -83,12 +92,8 @@ def command(
         }
         for result in results
     ]
-    text = (
-        f"{_common.table(shown, list(shown[0]))}\nwrote {', '.join(str(r.path) for r in results)}"
-    )
-    _common.emit([result.to_dict() for result in results], text, as_json=as_json)
-    if any(result.is_the_row and not result.passed for result in results):
-        raise typer.Exit(_common.CHECK_FAILED)
+    files = ", ".join(str(result.path) for result in results)
+    return f"{_common.table(rows, list(rows[0]))}\nwrote {files}"
 
 
 def _measured(row: Row) -> str:

@@ -60,6 +60,8 @@ class ReproduceRow(Section):
     `scale: target_variance` divides the metric by the variance of the targets of `split`, so that
     an MSE of 1 is that of predicting the mean; `percent` multiplies it by 100.
 
+    `redraw` also draws the data anew for each seed: it becomes `data.settings.seed`, too.
+
     `tier` is the tier whose run is the row; a run of any other tier is shown as what it is. The
     tier `full` is the recipe itself where the recipe has none of that name. `changes` make the row
     out of the recipe (size of the data, steps, batch), nested or with dotted keys; `tiers` adds to
@@ -79,6 +81,7 @@ class ReproduceRow(Section):
     against: Against | None = None
     seeds: Count = 3
     folds: Count | None = None
+    redraw: bool = False
     tier: Tier = "full"
     changes: dict[str, Any] = {}
     tiers: dict[Tier, dict[str, Any]] = {}
@@ -92,6 +95,8 @@ class ReproduceRow(Section):
                 f"{self.row} needs one of {', '.join(REFERENCES)} to be held against, not "
                 f"{' and '.join(given) or 'none'}"
             )
+        if self.redraw and self.folds is not None:
+            raise ValueError(f"{self.row} has folds of the same data; leave out redraw")
         if self.published is not None and not (self.paper and self.table):
             raise ValueError(f"{self.row}: say in paper and table where the number is published")
         return self

@@ -107,7 +107,6 @@ def fit(
     kit = kit or ATOMS
     kit.check(recipe, train, val)
     _check(model, recipe)
-    _check_compiles(model, recipe)
     check_writable(folder)
     options = recipe.trainer
     limit = seconds(options.max_time)
@@ -126,8 +125,7 @@ def fit(
     callbacks = [clock, history, checkpoints, interrupts, Progress(clock, data.batches, progress)]
     last = folder / LAST
     written = loggers.make(recipe, logs)
-    compiled = model.compiled() if options.compile else nullcontext()
-    with compiled, _surroundings(options.deterministic, options.seed), interrupts.listening():
+    with _surroundings(model, options), interrupts.listening():
         trainer = _trainer(recipe, trained, written, callbacks)
         with _interruptions(last):
             trainer.fit(
@@ -252,6 +250,7 @@ def _check(model: Any, recipe: Recipe) -> None:
     """Refuses what can't be run as it is."""
     sharding.check(recipe)
     loggers.check(recipe)
+    _check_compiles(model, recipe)
     if not any(p.requires_grad for p in model.parameters()):
         raise RecipeError("every parameter is frozen; nothing can be trained")
 
@@ -280,13 +279,15 @@ def _trainer(recipe: Recipe, model: Any, written: list[Logger], callbacks: list[
 
 
 @contextmanager
-def _surroundings(deterministic: bool, seed: int) -> Iterator[None]:
-    """Random state, determinism, log level and warning filters, as before afterwards."""
+def _surroundings(model: Any, options: TrainerSection) -> Iterator[None]:
+    """Compiled layers, random state, determinism, log level and warning filters, as before
+    afterwards."""
+    compiled = model.compiled() if options.compile else nullcontext()
     quiet = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in quiet]
     was = torch.are_deterministic_algorithms_enabled()
     devices = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices), warnings.catch_warnings():
+    with compiled, torch.random.fork_rng(devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         # of a head without validation frames
         warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
@@ -297,13 +298,13 @@ def _surroundings(deterministic: bool, seed: int) -> Iterator[None]:
             warnings.filterwarnings("ignore", message=message)
         for logger in quiet:
             logger.setLevel(logging.WARNING)
-        torch.manual_seed(seed)
+        torch.manual_seed(options.seed)
         try:
             yield
         finally:
             for logger, level in zip(quiet, levels, strict=True):
                 logger.setLevel(level)
-            if deterministic:
+            if options.deterministic:
                 torch.use_deterministic_algorithms(was)
 
 
