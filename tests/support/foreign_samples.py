@@ -40,7 +40,7 @@ class Foreign:
 def write(model: SampleModel, folder: Path) -> Foreign:
     """A file that the model can take and learn from; its classes are not the model's."""
     kind = (model.manifest.task or {}).get("kind", "classification")
-    build = _graph if model.domain == "graph" else _plain
+    build = {"graph": _graph, "particles": _particles}.get(model.domain, _plain)
     return build(model, kind, folder / "foreign.npz")
 
 
@@ -82,3 +82,15 @@ def _graph(model: SampleModel, kind: str, path: Path) -> Foreign:
         keys["y"] = "kind"
     np.savez(path, **arrays)
     return Foreign(path, keys, 1)
+
+
+def _particles(model: SampleModel, kind: str, path: Path) -> Foreign:
+    """Samples of two to eight particles, with charges other than the usual ones."""
+    rng = np.random.default_rng(7)
+    counts = rng.integers(2, 9, COUNT)
+    dim = (model.sample_shape or (3,))[-1] or 3
+    where, speed = rng.normal(size=(2, counts.sum(), dim)).astype(np.float32)
+    arrays = {"measured": where, "speed": speed, "counts": counts, "kind": where + speed / 2}
+    arrays["e"] = rng.choice([-2.0, 0.0, 1.0], counts.sum()).astype(np.float32)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return Foreign(path, {"pos": "measured", "vel": "speed", "charge": "e", "y": "kind"}, COUNT)

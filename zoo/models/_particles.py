@@ -70,6 +70,6 @@ def check_charged(batch: SampleBatch, title: str) -> None:
         if value is None or tuple(value.shape) != shape:
             found = "nothing" if value is None else str(tuple(value.shape))
             raise UnsupportedInputError(
-                f"{title} takes {name} of the shape {shape}, one entry for each particle, "
-                f"not {found}"
+                f"{title} takes {name} of the shape {shape}, one entry for each particle, not "
+                f"{found}; an array of another name is named by keys={{{name!r}: ...}}"
             )

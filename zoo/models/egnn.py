@@ -182,8 +182,9 @@ class EGNN(SampleModel):
             value = get(batch, name)
             if value is None:
                 raise UnsupportedInputError(
-                    f"the samples have no {name}, which this {self._title()} takes: give it, or "
-                    "make a model with velocity=False, charges=False or in_channels=0"
+                    f"the samples have no {name}, which this {self._title()} takes: give it (an "
+                    f"array of another name by keys={{{name!r}: ...}}), or make a model with "
+                    "velocity=False, charges=False or in_channels=0"
                 )
             tail = {"charge": (), "x": (self.in_channels,)}.get(name)
             if len(value) != nodes or (tail is not None and tuple(value.shape[1:]) != tail):

@@ -188,6 +188,8 @@ def _fit_head(model: Any, dataset: DomainDataset, wish: Wish) -> str:
         return "kept"
     label = section.target or "y"
     dataset.require(label)
+    if model.domain == "particles" and not hasattr(model, "head"):
+        return _no_head(model, dataset, label, wish)
     width = out_channels(model)
     if section.kind == "regression":
         values = dataset.label(label)
@@ -209,6 +211,21 @@ def _fit_head(model: Any, dataset: DomainDataset, wish: Wish) -> str:
         )
     model.replace_head(wanted)
     return f"new, {wanted if isinstance(wanted, int) else len(wanted)} outputs"
+
+
+def _no_head(model: Any, dataset: DomainDataset, label: str, wish: Wish) -> str:
+    """Models that move particles have no head to replace: their answers are like positions."""
+    if wish.heads == "new":
+        model.replace_head(1)  # says why not
+    sample = dataset[0]
+    wanted, found = tuple(sample.pos.shape), tuple(sample[label].shape)
+    if found != wanted:
+        raise DataError(
+            f"{dataset.source}: {label} has the shape {found} in a sample whose pos has {wanted}; "
+            f"{model.checkpoint_name} predicts one vector for each particle, such as a later "
+            f"position: name an array of that shape with keys={{{label!r}: ...}}"
+        )
+    return "kept"
 
 
 def _same_classes(model: Any, dataset: DomainDataset, highest: int) -> bool:
