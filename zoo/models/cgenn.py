@@ -20,6 +20,7 @@ limit in a normalisation (`zoo.layers.clifford.MVNorm`); graphs of any number of
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -179,6 +180,10 @@ class CGENN(SampleModel):
         first, *rest = (nn.Linear(a, b) for a, b in pairwise(sizes))
         gate = nn.SiLU if hull else nn.ReLU
         return nn.Sequential(first, *(part for layer in rest for part in (gate(), layer)))
+
+    def compiled(self) -> AbstractContextManager[None]:
+        """A block in which the products run as loops made by `torch.compile`."""
+        return clifford.compiled_products()
 
     def blocks(self) -> list[nn.Module]:
         """The parts in order from input to output, the head last."""

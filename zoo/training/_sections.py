@@ -3,6 +3,7 @@
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -13,10 +14,18 @@ from pydantic import (
 
 from zoo.datasets._query import spelled
 
+
+def _some(count: int) -> int:
+    if count == 0:
+        raise ValueError("0 neighbours: say how many are drawn, or -1 for all")
+    return count
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Neighbors = Annotated[int, Field(ge=-1), AfterValidator(_some)]
 Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,3}:[0-5]\d:[0-5]\d$")]
 
 
@@ -171,6 +180,11 @@ class TrainerSection(Section):
     or at most so many atoms, or edges of the neighbour lists (both directions); a structure that
     exceeds the limit by itself is refused. `eval_batch_size` counts structures in each process.
 
+    `neighbors`, for one graph whose nodes are divided: a step takes `batch_size` labelled nodes, of
+    each of them at most the first number of neighbours, of each of these at most the second, and so
+    on, drawn anew in each pass; -1 takes all. Null takes the whole graph in each step, as
+    validation always does.
+
     `num_workers` processes beside each trainer prepare batches ahead (0: none, the trainer does);
     samples and their neighbour lists are kept up to `cache_mb` megabytes per trainer, all workers
     together, and prepared anew beyond that. Neither changes a result.
@@ -183,7 +197,7 @@ class TrainerSection(Section):
     `ddp` for several processes.
     """
 
-    later = frozenset({"batch_by", "num_workers", "cache_mb", "max_steps", "compile"})
+    later = frozenset({"batch_by", "num_workers", "cache_mb", "max_steps", "compile", "neighbors"})
 
     max_epochs: Count = 1000
     max_steps: Count | None = None
@@ -200,6 +214,7 @@ class TrainerSection(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     early_stopping: EarlyStopping | None = None
     deterministic: bool = False
+    neighbors: Annotated[list[Neighbors], Field(min_length=1)] | None = None
     batch_by: Literal["structures", "atoms", "edges"] = "structures"
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
     cache_mb: Annotated[int, Field(ge=0)] = 2048

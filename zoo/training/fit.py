@@ -232,6 +232,8 @@ def check_writable(folder: Path) -> None:
 def _check_frames(recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> None:
     """Refuses runs that would train on nothing."""
     wanted = targets(recipe.loss)
+    if recipe.trainer.neighbors:
+        raise RecipeError("trainer.neighbors is for the nodes of one graph; on atoms leave it out")
     if not wanted:
         raise RecipeError("loss: no term is given; name at least one of energy, forces, stress")
     for name, part in (("train", train), ("val", val)):

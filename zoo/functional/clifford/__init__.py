@@ -8,6 +8,7 @@ exact to any order.
 """
 
 from zoo.functional.clifford._algebra import LIMIT, Algebra, algebra
+from zoo.functional.clifford._compiled import compiled_products, has_compiler
 from zoo.functional.clifford._functions import (
     act,
     blade_major,
@@ -15,6 +16,7 @@ from zoo.functional.clifford._functions import (
     conjugate,
     connected_product,
     embed,
+    fused,
     geometric_product,
     grade_forms,
     grade_involution,
@@ -31,6 +33,7 @@ from zoo.functional.clifford._functions import (
     wedge,
     weighted_product,
 )
+from zoo.functional.clifford._linear import grade_linear
 
 __all__ = [
     "LIMIT",
@@ -39,13 +42,17 @@ __all__ = [
     "algebra",
     "blade_major",
     "channels_first",
+    "compiled_products",
     "conjugate",
     "connected_product",
     "embed",
+    "fused",
     "geometric_product",
     "grade_forms",
     "grade_involution",
+    "grade_linear",
     "grade_norms",
+    "has_compiler",
     "inner",
     "left_contraction",
     "norm",

@@ -10,11 +10,18 @@ from torch import Tensor
 
 from zoo.errors import UnsupportedInputError
 from zoo.functional.clifford._algebra import Algebra
-from zoo.functional.clifford._kernels import multiply, multiply_connected, multiply_weighted
+from zoo.functional.clifford._compiled import Function, fuse, wanted
+from zoo.functional.clifford._kernels import (
+    multiply,
+    multiply_connected,
+    multiply_weighted,
+    sum_of_paths,
+)
 from zoo.functional.clifford._plan import Kind, plain
 from zoo.functional.precision import check_precision
 
 Multivector = Float[Tensor, "*batch blades"]
+Multivectors = Float[Tensor, "*batch channels blades"]
 #: factors whose leading axes broadcast
 Left = Float[Tensor, "*left blades"]
 Right = Float[Tensor, "*right blades"]
@@ -30,6 +37,33 @@ def blade_major(x: Tensor) -> Tensor:
     Copies nothing for what `channels_first` gave back.
     """
     return x.movedim(-1, 0).contiguous()
+
+
+def fused(
+    function: Function,
+    of: Algebra,
+    x: Multivectors,
+    *weights: Tensor,
+    numbers: tuple[float, ...] = (),
+) -> Multivectors:
+    """A function of multivectors, one compiled loop inside `compiled_products`.
+
+    Args:
+        function: called with the algebra, the numbers, x as (blades, batch, channels), and the
+            weights; returns the shape of its x. Pure, and always the same object: it is compiled
+            once for each algebra and choice of numbers.
+        of: the algebra.
+        x: multivectors.
+        weights: further tensors.
+        numbers: constants.
+    """
+    _check(function.__name__, of, x)
+    major = _flat(x)
+    if wanted(major):
+        out = fuse(function, of, major, *weights, numbers=numbers)
+    else:
+        out = function(of, numbers, major, *weights)
+    return channels_first(out).reshape(x.shape)
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -81,7 +115,10 @@ def weighted_product(
     """
     _check("weighted_product", of, x, y)
     a, b = _flat(x), _flat(y)
-    out = multiply_weighted(a, b, weight.T, of)
+    if wanted(a):
+        out = fuse(sum_of_paths(of), of, a, b, weight.T)
+    else:
+        out = multiply_weighted(a, b, weight.T, of)
     return channels_first(out).reshape(x.shape)
 
 

@@ -10,7 +10,6 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.functional import clifford
@@ -58,16 +57,7 @@ class MVLinear(nn.Module):
                 f"MVLinear takes {channels} channels, not {x.shape[-2]}: {tuple(x.shape)}"
             )
         major = clifford.blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), channels)
-        if self.weight.ndim == 3:
-            grades = torch.tensor(self.algebra.grades, device=x.device)
-            matrices = self.weight.permute(2, 1, 0).index_select(0, grades)
-        else:
-            matrices = self.weight.T.expand(x.shape[-1], -1, -1)
-        if self.bias is None:
-            out = torch.bmm(major, matrices)
-        else:
-            scalar = pad(self.bias.reshape(1, 1, -1), (0, 0, 0, 0, 0, x.shape[-1] - 1))
-            out = torch.baddbmm(scalar, major, matrices)
+        out = clifford.grade_linear(major, self.weight, self.bias, self.algebra)
         return clifford.channels_first(out.reshape(x.shape[-1], *x.shape[:-2], out.shape[-1]))
 
 
@@ -95,10 +85,8 @@ class MVNorm(nn.Module):
 
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
-        norms = clifford.grade_norms(x, self.algebra)
-        divisor = torch.sigmoid(self.a) * (norms - 1) + 1
-        factor = 1 / (divisor.clamp(min=1 / self.max_growth) + EPS)
-        return x * per_blade(factor, self.algebra)
+        limit = (1 / self.max_growth,)
+        return clifford.fused(_normalised, self.algebra, x, self.a.T, numbers=limit)
 
 
 class MVSiLU(nn.Module):
@@ -120,10 +108,7 @@ class MVSiLU(nn.Module):
 
     def forward(self, x: Multivectors) -> Multivectors:
         """Gated multivectors."""
-        forms = clifford.grade_forms(x, self.algebra)
-        invariants = torch.cat([x[..., :1], forms[..., 1:]], dim=-1)
-        gates = torch.sigmoid(self.a[0] * invariants + self.b[0])
-        return x * per_blade(gates, self.algebra)
+        return clifford.fused(_gated, self.algebra, x, self.a[0].T, self.b[0].T)
 
 
 class MVLayerNorm(nn.Module):
@@ -147,10 +132,50 @@ class MVLayerNorm(nn.Module):
 
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
-        mean = clifford.norm(x, self.algebra).mean(-1, keepdim=True)[..., None] + EPS
-        if self.max_growth is not None:
-            mean = mean.clamp(min=1 / self.max_growth)
-        return self.a[0, :, None] * x / mean
+        limit = (0.0 if self.max_growth is None else 1 / self.max_growth,)
+        return clifford.fused(_levelled, self.algebra, x, self.a, numbers=limit)
+
+
+def _normalised(of: Algebra, numbers: tuple[float, ...], x: Tensor, a: Tensor) -> Tensor:
+    """`MVNorm`, of blade-major tensors; `a` is (grades, channels)."""
+    (least,) = numbers
+    weights = torch.sigmoid(a).unbind()
+    factors = [
+        1 / ((weight * (clifford.smooth_root(form) - 1) + 1).clamp(min=least) + EPS)
+        for weight, form in zip(weights, _forms(of, x), strict=True)
+    ]
+    return _times(of, x, factors)
+
+
+def _gated(of: Algebra, _: tuple[float, ...], x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """`MVSiLU`, likewise."""
+    invariants = [x[0], *_forms(of, x)[1:]]
+    rows = zip(a.unbind(), b.unbind(), invariants, strict=True)
+    return _times(of, x, [torch.sigmoid(a * form + b) for a, b, form in rows])
+
+
+def _levelled(of: Algebra, numbers: tuple[float, ...], x: Tensor, a: Tensor) -> Tensor:
+    """`MVLayerNorm`, likewise; `a` is (1, channels)."""
+    (least,) = numbers
+    mean = clifford.smooth_root(sum(_forms(of, x), start=torch.zeros_like(x[0])))
+    mean = mean.mean(-1, keepdim=True) + EPS
+    factor = a / (mean.clamp(min=least) if least else mean)
+    return _times(of, x, [factor] * len(of.sizes))
+
+
+def _forms(of: Algebra, x: Tensor) -> list[Tensor]:
+    """The quadratic form of each grade, from (blades, batch, channels)."""
+    parts = x.unbind()
+    forms = [torch.zeros_like(parts[0]) for _ in of.sizes]
+    for grade, square, part in zip(of.grades, of.squares, parts, strict=True):
+        if square:
+            forms[grade] = torch.addcmul(forms[grade], part, part, value=square)
+    return forms
+
+
+def _times(of: Algebra, x: Tensor, factors: list[Tensor]) -> Tensor:
+    """Each grade times its factor."""
+    return torch.stack([x * factors[g] for x, g in zip(x.unbind(), of.grades, strict=True)])
 
 
 def per_blade(
