@@ -89,6 +89,85 @@ def recipes() -> str:
     return _common.markdown(rows, ("name", "makes", "description", "status", "tiers"))
 
 
+def nbody() -> str:
+    """Shipped weights on the N-body benchmark, their budgets, and what simple rules reach."""
+    folder, rows = share.folder("recipes"), _nbody_baselines()
+    for path in sorted(share.folder("checkpoints").glob("*.nbody.*.yaml")):
+        about = read_yaml(path)
+        training, recipe = about["training"], about["training"]["recipe"]
+        source = read_yaml(folder / f"{recipe}.yaml")
+        published = [
+            r["published"]["mean"] for r in source.get("reproduce", ()) if "published" in r
+        ]
+        rmse = {m["split"]: m["value"] for m in about["metrics"] if m["name"] == "rmse"}
+        rows.append(
+            {
+                "model": about["name"],
+                "test MSE": rmse["test"] ** 2,
+                "validation MSE": rmse["val"] ** 2,
+                "steps": _steps(source["trainer"], training["data"][0]["frames"]),
+                "minutes": f"{60 * training['hours']:.1f}",
+                "published MSE": f"{published[0]:.4f}" if published else "-",
+                "recipe": f"`{recipe}`",
+            }
+        )
+    rows.sort(key=lambda row: -float(row["test MSE"]))
+    for row in rows:
+        row |= {key: f"{row[key]:.4f}" for key in ("test MSE", "validation MSE")}
+    columns = (
+        "model",
+        "test MSE",
+        "validation MSE",
+        "published MSE",
+        "epochs",
+        "minutes",
+        "recipe",
+    )
+    return _common.markdown(rows, columns)
+
+
+def _steps(trainer: dict[str, Any], samples: int) -> int:
+    """Steps of a recipe's run."""
+    steps = trainer.get("max_epochs", 1000) * -(-samples // trainer["batch_size"])
+    return min(steps, trainer.get("max_steps") or steps)
+
+
+def _nbody_baselines() -> list[dict[str, Any]]:
+    """No motion, straight motion, and a linear map of position and velocity, fitted to train."""
+    import numpy as np
+
+    import zoo
+
+    data = zoo.datasets.open("nbody")
+    parts = {
+        name: [
+            np.concatenate([np.asarray(sample[key]) for sample in data.split(name)], dtype=float)
+            for key in ("pos", "vel", "y")
+        ]
+        for name in ("train", "val", "test")
+    }
+    pos, vel, y = parts["train"]
+    time = float((vel * (y - pos)).sum() / (vel * vel).sum())
+    ones = np.ones((len(pos), 1))
+    linear = np.linalg.lstsq(np.hstack([pos, vel, ones]), y, rcond=None)[0]
+    rules = {
+        "no motion": lambda x, v: x,
+        f"straight on for {time:.2f}": lambda x, v: x + time * v,
+        "linear map": lambda x, v: np.hstack([x, v, np.ones((len(x), 1))]) @ linear,
+    }
+    return [
+        {
+            "model": name,
+            **{
+                f"{label} MSE": float(((rule(*parts[split][:2]) - parts[split][2]) ** 2).mean())
+                for label, split in (("test", "test"), ("validation", "val"))
+            },
+            **dict.fromkeys(("steps", "minutes", "published MSE", "recipe"), "-"),
+        }
+        for name, rule in rules.items()
+    ]
+
+
 def domains() -> str:
     """What each domain's samples are and which files it reads, from the modules themselves."""
     from zoo.datasets.domains import DOMAINS, READERS
@@ -204,6 +283,7 @@ FILLERS: dict[str, Callable[..., str]] = {
     "datasets": datasets,
     "domains": domains,
     "models": lambda: command("list", "--markdown"),
+    "nbody": nbody,
     "recipes": recipes,
     "symmetries": symmetries,
     "verbs": verbs,
