@@ -7,7 +7,7 @@ number of the pass alone.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from zoo.training.recipe import TrainerSection
 from zoo.training.replay import ReplayBatches
 from zoo.training.tasks.kinds import Task
 from zoo.training.tasks.parts import Part
+
+if TYPE_CHECKING:
+    from zoo.training.tasks.neighbors import NeighborSamples
 
 TRIES = 100  # rounds of drawing non-edges
 
@@ -213,7 +216,11 @@ class Passes(EpochBatches):
 
 
 def make_batches(
-    train: TaskSamples, val: TaskSamples, options: TrainerSection, *, fraction: float = 0.0
+    train: "TaskSamples | NeighborSamples",
+    val: TaskSamples,
+    options: TrainerSection,
+    *,
+    fraction: float = 0.0,
 ) -> BatchesModule:
     """Training and validation batches; `fraction` of each training batch is replayed."""
     if fraction:

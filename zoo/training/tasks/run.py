@@ -28,6 +28,7 @@ from zoo.training.tasks.evaluate import (
     rank_of,
 )
 from zoo.training.tasks.kinds import DOMAINS, Task, Where, resolve_task
+from zoo.training.tasks.neighbors import drawn
 from zoo.training.tasks.parts import Part, balanced_weights, check_labels, make_parts
 from zoo.training.tasks.publish import Result, data_entry, metric_entries, publish, write_links
 from zoo.training.tasks.task import SampleTask
@@ -225,8 +226,9 @@ def make_kit(job: Job) -> Kit:
         seed = options.seed if task.name == "link_prediction" else None
         keep = options.cache_mb * 2**20 // 2
         dtype = DTYPES[options.precision]
+        samples = TaskSamples(train, task, dtype, rank=rank, negatives_seed=seed, keep=keep)
         return make_batches(
-            TaskSamples(train, task, dtype, rank=rank, negatives_seed=seed, keep=keep),
+            drawn(samples, model, options) if options.neighbors else samples,
             TaskSamples(val, task, dtype, rank=rank, keep=keep),
             options,
         )
