@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.errors import ConfigError, DeviceError, UnsupportedInputError
 from zoo.functional import clifford
-from zoo.functional.clifford import Algebra, algebra
+from zoo.functional.clifford import Algebra, _kernels, algebra
 
 TEN = [
     (1, 0, 0),
@@ -99,8 +99,13 @@ def test_the_rest_agrees_with_the_clifford_package() -> None:
     torch.testing.assert_close(form, scalar)
 
 
+@pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("signature", [*TEN[:-2], (5, 1, 0)])
-def test_weighted_products_are_the_dense_einsum(signature: tuple[int, int, int]) -> None:
+def test_weighted_products_are_the_dense_einsum(
+    signature: tuple[int, int, int], small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not small:
+        monkeypatch.setattr(_kernels, "SMALL", 0)
     of = algebra(*signature)
     x, y = _random(of, 3, 2, seed=1), _random(of, 3, 2, seed=2)
     generator = torch.Generator().manual_seed(3)
@@ -128,8 +133,7 @@ def test_weighted_products_are_the_dense_einsum(signature: tuple[int, int, int])
 
 
 def test_a_batch_longer_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zoo.functional.clifford import _kernels
-
+    monkeypatch.setattr(_kernels, "SMALL", 0)
     of = algebra(2, 1)
     x, y = _random(of, 7, 2, seed=1), _random(of, 7, 2, seed=2)
     w = torch.arange(2.0 * len(of.paths), dtype=torch.float64).reshape(2, -1)
@@ -143,8 +147,13 @@ def test_a_batch_longer_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(gradients, again)
 
 
+@pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("signature", [(2, 0, 0), (1, 1, 0), (1, 0, 1)])
-def test_second_derivatives(signature: tuple[int, int, int]) -> None:
+def test_second_derivatives(
+    signature: tuple[int, int, int], small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not small:
+        monkeypatch.setattr(_kernels, "SMALL", 0)
     of = algebra(*signature)
     x, y = (_random(of, 2, 2, seed=s).requires_grad_() for s in (1, 2))
     paths = len(of.paths)

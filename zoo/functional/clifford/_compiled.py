@@ -83,12 +83,14 @@ def _compiled(function: Function, of: Algebra, numbers: tuple[float, ...]) -> _C
         return function(of, numbers, *tensors)
 
     def backward(g: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        _, pull = torch.func.vjp(plain, *tensors)
-        result: tuple[Tensor, ...] = pull(g)
-        return result
+        pull: Callable[..., tuple[Tensor, ...]] = torch.func.vjp(plain, *tensors)[1]
+        return pull(g)
 
-    options = {"fullgraph": True}
-    return _Compiled(plain, torch.compile(plain, **options), torch.compile(backward, **options))
+    return _Compiled(
+        plain,
+        torch.compile(plain, fullgraph=True),
+        torch.compile(backward, fullgraph=True),
+    )
 
 
 class _Fused(torch.autograd.Function):

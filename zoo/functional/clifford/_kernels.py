@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from zoo.functional.clifford._algebra import Algebra
-from zoo.functional.clifford._plan import Plan, Term, by_path, weighted
+from zoo.functional.clifford._plan import Plan, Term, by_path, square, weighted
 
 Side = Literal["z", "x", "y"]
 #: numbers of one blade that are taken at a time: 64 KiB in float32
 CHUNK = 16384
+
+#: so many numbers may a table times a batch have to be written out, 4 MiB in float32
+SMALL = 2**20
 
 
 def multiply(x: Tensor, y: Tensor, plan: Plan) -> Tensor:
@@ -35,10 +38,26 @@ def multiply_weighted(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tens
         weight: (paths, channels).
         of: the algebra.
     """
+    if of.blades**2 * x[0].numel() <= SMALL:
+        return _at_once(x, y, weight, of)
     if by_path(of).large:
         return _by_rows(x, y, weight, of)
     out: Tensor = _Weighted.apply(x, y, weight, of)
     return out
+
+
+def _at_once(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
+    """What `multiply_weighted` returns, for so few multivectors that passes cost more than work.
+
+    All right factors are laid out by left and output blade, so that one sum over left blades is
+    left.
+    """
+    table, device = square(of), x.device
+    shape = (of.blades, of.blades, -1, x.shape[2])
+    weights = weight.index_select(0, table.path.to(device))
+    weights = weights * table.sign.to(device, x.dtype)[:, None]
+    right = y.index_select(0, table.right.to(device)).reshape(*shape[:2], *x.shape[1:])
+    return (x[:, None] * (right * weights.reshape(shape))).sum(0)
 
 
 @functools.cache

@@ -73,6 +73,26 @@ class Weighted:
     y: tuple[tuple[int, int, tuple[Term, ...]], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Square:
+    """The whole table of the geometric product, an entry for each left and output blade.
+
+    Attributes:
+        right: (blades^2,), the right factor that takes the left blade to the output.
+        path: (blades^2,), the path of grades.
+        sign: (blades^2,), in float64; 0 where generators of square 0 meet.
+    """
+
+    right: Tensor
+    path: Tensor
+    sign: Tensor
+
+
+def square(of: Algebra) -> Square:
+    """The table of the geometric product by left and output blade."""
+    return _square(*of.signature)
+
+
 def plain(of: Algebra, kind: Kind) -> Plan:
     """A product with one row per output blade."""
     return _plain(*of.signature, kind)
@@ -129,6 +149,20 @@ def _weighted(p: int, q: int, r: int) -> Weighted:
         for d in (z, x, y)
     ]
     return Weighted(*rows)
+
+
+@functools.cache
+def _square(p: int, q: int, r: int) -> Square:
+    of = algebra(p, q, r)
+    number = {path: place for place, path in enumerate(of.paths)}
+    right, path = (np.zeros((of.blades, of.blades), dtype=np.int64) for _ in range(2))
+    sign = np.zeros((of.blades, of.blades))
+    for i in range(of.blades):
+        for k in range(of.blades):
+            j = of.target[i, k]
+            right[i, j], sign[i, j] = k, of.signs[i, k]
+            path[i, j] = number.get((of.grades[i], of.grades[j], of.grades[k]), 0)
+    return Square(*(torch.from_numpy(table.reshape(-1)) for table in (right, path, sign)))
 
 
 def _terms(of: Algebra, kind: Kind) -> list[tuple[int, int, int, int]]:
