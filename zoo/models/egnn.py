@@ -254,18 +254,24 @@ _NAMES = {
     "coord_mlp_vel": "drift",
 }
 #: options of the authors' network that ours has not, and the value that it was trained with
-_FIXED = {"recurrent": True, "norm_diff": False, "tanh": False, "attention": False}
+_FIXED: Mapping[str, float] = {
+    "recurrent": True,
+    "norm_diff": False,
+    "tanh": False,
+    "attention": False,
+    "coords_weight": 1.0,
+}
 
 
 def _from_authors(
     state: Mapping[str, Tensor], options: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Arguments and weights from the authors' N-body network, EGNN_vel."""
-    for name, value in (_FIXED | {"coords_weight": 1.0}).items():
-        if options.get(name, value) != value:
+    for name, fixed in _FIXED.items():
+        if options.get(name, fixed) != fixed:
             raise ConfigError(
                 f"EGNN of the authors with {name}={options[name]!r} has no counterpart here: "
-                f"only {name}={value!r}, that of their N-body experiment, can be converted"
+                f"only {name}={fixed!r}, that of their N-body experiment, can be converted"
             )
     if "embedding.weight" not in state or "gcl_0.coord_mlp_vel.0.weight" not in state:
         raise ConfigError(
@@ -273,14 +279,14 @@ def _from_authors(
             f"gcl_0.coord_mlp_vel.0.weight; they begin with {', '.join(sorted(state)[:3])}"
         )
     ours = {}
-    for key, value in state.items():
+    for key, weight in state.items():
         layer, _, rest = key.partition(".")
         if layer.startswith("gcl_"):
             # the longest name that fits: coord_mlp is the beginning of coord_mlp_vel
             old = max((n for n in _NAMES if rest.startswith(f"{n}.")), key=len, default="")
             if old:
                 key = f"layers.{layer.removeprefix('gcl_')}.{_NAMES[old]}{rest.removeprefix(old)}"
-        ours[key] = value
+        ours[key] = weight
     width, inputs = state["embedding.weight"].shape
     count = len({key.partition(".")[0] for key in state if key.startswith("gcl_")})
     arguments = {"in_channels": inputs - 1, "hidden_channels": width, "num_layers": count}

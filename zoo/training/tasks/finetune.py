@@ -217,7 +217,7 @@ def _no_head(model: Any, dataset: DomainDataset, label: str, wish: Wish) -> str:
     """Models that move particles have no head to replace: their answers are like positions."""
     if wish.heads == "new":
         model.replace_head(1)  # says why not
-    sample = dataset[0]
+    sample: Any = dataset[0]
     wanted, found = tuple(sample.pos.shape), tuple(sample[label].shape)
     if found != wanted:
         raise DataError(
