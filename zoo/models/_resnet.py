@@ -5,12 +5,20 @@ of two 3 x 3 convolutions; a stem of one 3 x 3 convolution without pooling, as u
 up to 64 pixels; stages after the first begin with a stride of two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
+
+#: makes a convolution without bias: channels in and out, size of the kernel, stride
+Conv = Callable[[int, int, int, int], nn.Module]
+
+
+def plain_conv(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Module:
+    """The ordinary convolution; places added so that a stride of one keeps the picture's size."""
+    return nn.Conv2d(in_channels, out_channels, size, stride, size // 2, bias=False)
 
 
 class BasicBlock(nn.Module):
@@ -20,23 +28,25 @@ class BasicBlock(nn.Module):
         in_channels: of the picture that comes in.
         out_channels: of the one that leaves.
         stride: of the first convolution.
+        conv: makes the convolutions.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, conv: Conv = plain_conv
+    ) -> None:
         super().__init__()
         self.inner = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            conv(in_channels, out_channels, 3, stride),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(),
-            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
+            conv(out_channels, out_channels, 3, 1),
             nn.BatchNorm2d(out_channels),
         )
         same = stride == 1 and in_channels == out_channels
         self.shortcut: nn.Module = nn.Identity()
         if not same:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
+                conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels)
             )
         self.activation = nn.ReLU()
 
@@ -55,13 +65,19 @@ class ResNet(nn.Module):
         in_channels: of the pictures.
         hidden_channels: of each stage; the last is the length of the feature vector.
         num_blocks: per stage.
+        conv: makes the convolutions.
 
     Raises:
         ConfigError: without stages or blocks.
     """
 
     def __init__(
-        self, in_channels: int, *, hidden_channels: Sequence[int], num_blocks: int
+        self,
+        in_channels: int,
+        *,
+        hidden_channels: Sequence[int],
+        num_blocks: int,
+        conv: Conv = plain_conv,
     ) -> None:
         super().__init__()
         if not hidden_channels or num_blocks < 1:
@@ -70,14 +86,12 @@ class ResNet(nn.Module):
                 f"{list(hidden_channels)} and {num_blocks}"
             )
         first = hidden_channels[0]
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU()
-        )
+        self.stem = nn.Sequential(conv(in_channels, first, 3, 1), nn.BatchNorm2d(first), nn.ReLU())
         self.stages = nn.ModuleList()
         size = first
         for index, channels in enumerate(hidden_channels):
-            blocks = [BasicBlock(size, channels, stride=1 if index == 0 else 2)]
-            blocks += [BasicBlock(channels, channels) for _ in range(num_blocks - 1)]
+            blocks = [BasicBlock(size, channels, stride=1 if index == 0 else 2, conv=conv)]
+            blocks += [BasicBlock(channels, channels, conv=conv) for _ in range(num_blocks - 1)]
             self.stages.append(nn.Sequential(*blocks))
             size = channels
 
