@@ -41,7 +41,8 @@ def charged(batch: SampleBatch) -> Charged:
     sample = torch.repeat_interleave(counts)
     centre = scatter_mean(graph.pos, sample, len(counts)).index_select(0, sample)
     edges = complete_edges(counts)
-    product = graph.charge[edges[0]] * graph.charge[edges[1]]
+    to, of = edges
+    product = graph.charge.index_select(0, to) * graph.charge.index_select(0, of)
     return Charged(
         graph.pos,
         graph.pos - centre,

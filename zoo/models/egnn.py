@@ -220,9 +220,11 @@ class EGNN(SampleModel):
     def _pairs(self, graph: Batch, edges: Tensor) -> Tensor:
         """Charge product and squared distance of each pair (edges, 1 or 2)."""
         to, of = edges
-        square = (graph.pos[to] - graph.pos[of]).square().sum(-1)
-        product = [graph.charge[to] * graph.charge[of]] if self.charges else []
-        return torch.stack([*product, square], dim=-1)
+        ends = [graph.pos.index_select(0, end) for end in (to, of)]
+        known = [(ends[0] - ends[1]).square().sum(-1)]
+        if self.charges:
+            known.insert(0, graph.charge.index_select(0, to) * graph.charge.index_select(0, of))
+        return torch.stack(known, dim=-1)
 
     def _features(self, graph: Batch) -> Tensor:
         """Invariant features of each particle; a constant where there are none."""
