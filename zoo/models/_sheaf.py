@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import dropout, elu
@@ -70,6 +71,8 @@ class SheafModel(GraphModel):
         self.signs, self.stalks = signs, stalk_dim + len(signs)
         self.channels, self.input_dropout, self.dropout = hidden_channels, input_dropout, dropout
         self.activation = activation
+        # the last graph: training sees one again and again
+        self._graph: tuple[Tensor, on_sheaf.Pattern] | None = None
         self.encoder = nn.Linear(in_channels, hidden)
         self.second = nn.Linear(hidden, hidden) if second_linear else None
 
@@ -82,6 +85,16 @@ class SheafModel(GraphModel):
         if isinstance(inputs, Mapping) and {"x", "edge_index"} <= set(inputs):
             inputs = Data(**inputs)
         return super().prepare(inputs)
+
+    def pattern(self, edge_index: Int[Tensor, "2 edges"], nodes: int) -> on_sheaf.Pattern:
+        """The graph's undirected pairs; a graph that is no such is made so, with a warning."""
+        if self._graph is not None:
+            known, pattern = self._graph
+            if nodes == pattern.nodes and same(known, edge_index):
+                return pattern
+        pattern = on_sheaf.Pattern(on_sheaf.undirected_pairs(edge_index, nodes), nodes)
+        self._graph = edge_index.clone(), pattern
+        return pattern
 
     def encode(self, x: Float[Tensor, "nodes features"]) -> Float[Tensor, "nodes width channels"]:
         """Features of stalks."""
@@ -100,3 +113,9 @@ class SheafModel(GraphModel):
             return (laplacian,)
         fixed = on_sheaf.fixed_laplacian(pairs, nodes, self.signs, laplacian.off.dtype)
         return laplacian, fixed
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same numbers in the same place."""
+    alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+    return alike and torch.equal(a, b)

@@ -18,7 +18,6 @@ graphs may follow.
 
 from typing import Any, Literal, cast, get_args
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -27,7 +26,7 @@ from zoo.functional import sheaf as on_sheaf
 from zoo.layers.sheaf import SheafDiffusion
 from zoo.models._graph import GraphTask
 from zoo.models._inputs import SampleBatch
-from zoo.models._sheaf import SheafModel
+from zoo.models._sheaf import SheafModel, same
 from zoo.registry import register
 
 Transport = Literal["features", "edge", "node"]
@@ -122,20 +121,21 @@ class ConnNSD(SheafModel):
         graph = cast(Data, batch)
         assert graph.x is not None and graph.edge_index is not None  # the base has checked
         nodes = len(graph.x)
-        pairs = on_sheaf.undirected_pairs(graph.edge_index, nodes)
+        pattern = self.pattern(graph.edge_index, nodes)
+        pairs = pattern.pairs
         carried = self._transports(graph.x.detach(), pairs, graph.get("batch"))
         laplacian = on_sheaf.transport_laplacian(carried, pairs, nodes)
         laplacians = self.with_fixed(laplacian, pairs, nodes)
         x = self.encode(graph.x)
         for step in self.steps:
-            x = step(laplacians, x)
+            x = step(laplacians, x, pattern)
         return self.answers(x.flatten(1), graph)
 
     def _transports(self, x: Tensor, pairs: Tensor, owner: Tensor | None) -> Tensor:
         """O_uv of every pair."""
         if self._known is not None:
             features, edges, carried = self._known
-            if _same(features, x) and _same(edges, pairs):
+            if same(features, x) and same(edges, pairs):
                 return carried
         if self.transport == "features":
             bases = on_sheaf.local_bases(x, pairs, self.stalk_dim, owner)
@@ -146,11 +146,6 @@ class ConnNSD(SheafModel):
             )
         self._known = x, pairs, carried
         return carried
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
-    return alike and torch.equal(a, b)
 
 
 def _check(in_channels: int, num_layers: int, stalk_dim: int, transport: str) -> None:

@@ -146,26 +146,28 @@ class NSD(SheafModel):
         graph = cast(Data, batch)
         assert graph.x is not None and graph.edge_index is not None  # the base has checked
         nodes = len(graph.x)
-        pairs = on_sheaf.undirected_pairs(graph.edge_index, nodes)
+        pattern = self.pattern(graph.edge_index, nodes)
+        pairs = pattern.pairs
         x = self.encode(graph.x)
         if self.continuous:
-            return self.answers(self._integrate(x, pairs, graph.get("batch")).flatten(1), graph)
+            return self.answers(self._integrate(x, pattern, graph.get("batch")).flatten(1), graph)
         laplacians: ShareableSheaf = ()
         for layer, step in enumerate(self.steps):
             if layer < len(self.learners):
                 maps = dropout(x, self.dropout if layer else 0.0, self.training)
                 learnt = self.learners[layer](maps, pairs)
                 laplacians = self.with_fixed(learnt, pairs, nodes)
-            x = step(laplacians, x)
+            x = step(laplacians, x, pattern)
         return self.answers(x.flatten(1), graph)
 
-    def _integrate(self, x: Tensor, pairs: Tensor, owner: Tensor | None) -> Tensor:
+    def _integrate(self, x: Tensor, pattern: on_sheaf.Pattern, owner: Tensor | None) -> Tensor:
         """The features at the end of time."""
+        pairs = pattern.pairs
         laplacians = self.with_fixed(self.learners[0](x, pairs), pairs, len(x))
         velocity = cast(SheafDiffusion, self.steps[0]).velocity
 
         def field(value: Tensor) -> Tensor:
-            return -velocity(laplacians, value)
+            return -velocity(laplacians, value, pattern)
 
         if self.solver == "rk4":
             return runge_kutta(field, x, self.time, self.num_steps)

@@ -1,8 +1,7 @@
 """Cellular sheaves on graphs: restriction maps, their Laplacian, and its action on features.
 
 A sheaf gives each node a stalk R^d and each end of an edge a d x d restriction map. Laplacians are
-kept as blocks of nodes and edges and act by gathering and adding; only `assemble` makes a sparse
-matrix of them.
+kept as blocks of nodes and edges, and act by them; only `assemble` makes one sparse matrix of them.
 """
 
 from zoo.functional.sheaf.diffusion import apply, assemble
@@ -25,11 +24,13 @@ from zoo.functional.sheaf.orthogonal import (
     orthogonal,
     parameter_count,
 )
+from zoo.functional.sheaf.pattern import Pattern
 from zoo.functional.sheaf.transport import local_bases, random_transports, transports
 
 __all__ = [
     "METHODS",
     "Orthogonal",
+    "Pattern",
     "SheafLaplacian",
     "apply",
     "assemble",

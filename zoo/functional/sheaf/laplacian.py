@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zoo.functional.sheaf.graph import degrees
+from zoo.functional.sheaf.small import product
 from zoo.functional.spd import inv_sqrt
 
 
@@ -75,7 +76,7 @@ def bundle_laplacian(
         nodes: of the graph.
         weight: w of each edge, on both its maps; 1 if None.
     """
-    return transport_laplacian(source.mT @ target, pairs, nodes, weight)
+    return transport_laplacian(product(source.mT, target), pairs, nodes, weight)
 
 
 def transport_laplacian(
@@ -126,12 +127,12 @@ def general_laplacian(
     size = source.shape[-1]
     maps = torch.cat([source, target])
     diagonal = source.new_zeros(nodes, size, size)
-    diagonal = diagonal.index_add(0, pairs.flatten(), maps.mT @ maps)
+    diagonal = diagonal.index_add(0, pairs.flatten(), product(maps.mT, maps))
     eye = torch.eye(size, dtype=source.dtype, device=source.device)
     # derivatives of this root are finite where eigenvalues repeat, so that no noise is needed
     root = inv_sqrt(diagonal + eye)
     left, right = root.index_select(0, pairs[0]), root.index_select(0, pairs[1])
-    off = (source @ left).mT @ (target @ right)
+    off = product(product(source, left).mT, product(target, right))
     inner = eye - root @ root
     inner = 0.5 * (inner + inner.mT)
     if clamp:

@@ -14,13 +14,23 @@ ShareableSheaf: TypeAlias = tuple[sheaf.SheafLaplacian, ...]
 
 
 def diffuse(
-    laplacians: ShareableSheaf, x: Float[Tensor, "nodes width channels"]
+    laplacians: ShareableSheaf,
+    x: Float[Tensor, "nodes width channels"],
+    pattern: sheaf.Pattern | None = None,
 ) -> Float[Tensor, "nodes width channels"]:
-    """Delta x, where each Laplacian acts on its own stalk coordinates, in order."""
+    """Delta x, where each Laplacian acts on its own stalk coordinates, in order.
+
+    Args:
+        laplacians: of one graph.
+        x: features.
+        pattern: of the graph's pairs; made anew if None.
+    """
+    pattern = sheaf.Pattern(laplacians[0].pairs, len(x)) if pattern is None else pattern
     if len(laplacians) == 1:
-        return sheaf.apply(laplacians[0], x)
+        return sheaf.apply(laplacians[0], x, pattern)
     groups = x.split([part.stalk for part in laplacians], dim=1)
-    return torch.cat([sheaf.apply(a, b) for a, b in zip(laplacians, groups, strict=True)], dim=1)
+    parts = zip(laplacians, groups, strict=True)
+    return torch.cat([sheaf.apply(a, b, pattern) for a, b in parts], dim=1)
 
 
 class SheafDiffusion(nn.Module):
@@ -60,25 +70,32 @@ class SheafDiffusion(nn.Module):
             nn.init.orthogonal_(self.right.weight)
 
     def velocity(
-        self, laplacians: ShareableSheaf, x: Float[Tensor, "nodes width channels"]
+        self,
+        laplacians: ShareableSheaf,
+        x: Float[Tensor, "nodes width channels"],
+        pattern: sheaf.Pattern | None = None,
     ) -> Float[Tensor, "nodes width channels"]:
         """act(Delta (I (x) W_1) X W_2), what the features lose in a unit of time."""
         if self.left is not None:
             x = self.left.weight @ x
         if self.right is not None:
             x = self.right(x)
-        out: Tensor = self.act(diffuse(laplacians, x))
+        out: Tensor = self.act(diffuse(laplacians, x, pattern))
         return out
 
     def forward(
-        self, laplacians: ShareableSheaf, x: Float[Tensor, "nodes width channels"]
+        self,
+        laplacians: ShareableSheaf,
+        x: Float[Tensor, "nodes width channels"],
+        pattern: sheaf.Pattern | None = None,
     ) -> Float[Tensor, "nodes width channels"]:
         """The features after the step.
 
         Args:
             laplacians: of the sheaf, and of the fixed coordinates.
             x: features.
+            pattern: of the graph's pairs, which all layers share; made anew if None.
         """
-        change = self.velocity(laplacians, dropout(x, self.dropout, self.training))
+        change = self.velocity(laplacians, dropout(x, self.dropout, self.training), pattern)
         out: Tensor = (1.0 + torch.tanh(self.epsilon)) * x - change
         return out

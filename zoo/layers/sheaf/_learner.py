@@ -140,12 +140,12 @@ class SheafLearner(nn.Module):
 
 
 def _both_ways(x: Tensor, weight: Tensor, pairs: Tensor) -> Tensor:
-    """W [x_u | x_v] and W [x_v | x_u] of each pair (2, pairs, outputs)."""
-    own, other = (x @ half.T for half in weight.chunk(2, dim=1))
+    """W [x_u | x_v] and W [x_v | x_u] of each pair (2, pairs, outputs), stored by outputs."""
+    own, other = (half @ x.T for half in weight.chunk(2, dim=1))
     u, v = pairs
-    first = own.index_select(0, u) + other.index_select(0, v)
-    second = own.index_select(0, v) + other.index_select(0, u)
-    return torch.stack([first, second])
+    first = own.index_select(1, u) + other.index_select(1, v)
+    second = own.index_select(1, v) + other.index_select(1, u)
+    return torch.stack([first, second], dim=1).movedim(0, -1)
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
