@@ -63,7 +63,7 @@ class SteerableLinear(nn.Module):
         mixed: list[Any] = []
         #: for each path the part of z, and where the attribute's irrep lies
         self.paths: list[tuple[int, slice]] = []
-        products = []
+        products: list[nn.Module] = []
         for source, k, j in itertools.product(
             sources, range(len(self.irreps_out)), range(len(self.irreps_attr))
         ):
@@ -71,7 +71,11 @@ class SteerableLinear(nn.Module):
             if allowed(source, _irrep(part), _irrep(out)):
                 first = o3.Irreps([(out.mul, tuple(source))])
                 second, third = o3.Irreps([(1, part.ir)]), o3.Irreps([out])
-                products.append(TensorProduct(first, second, third, weights="none"))
+                products.append(
+                    TensorProduct(first, second, third, weights="none")
+                    if min(source.l, part.ir.l)
+                    else _Scaled(out.mul)
+                )
                 mixed.append((out.mul, tuple(source)))
                 self.paths.append((k, starts[j]))
         self._check_reached()
@@ -128,6 +132,22 @@ class SteerableLinear(nn.Module):
                 f"{self.irreps_in} with the attribute {self.irreps_attr}: degrees obey |l1 - l2| "
                 "<= l3 <= l1 + l2, parities multiply"
             )
+
+
+class _Scaled(nn.Module):
+    """The coupling with an irrep of degree 0, which is a product with a number.
+
+    Args:
+        channels: of the features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor, attribute: Tensor) -> Tensor:
+        """Channels times components, one of which has a single component."""
+        return (x.unflatten(-1, (self.channels, -1)) * attribute[..., None, :]).flatten(-2)
 
 
 def _irrep(part: Any) -> Irrep:
