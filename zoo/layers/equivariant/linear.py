@@ -66,7 +66,9 @@ class Linear(nn.Module):
         for ir, places in self._out.items():
             blocks = [parts[n].unflatten(-1, (mul, ir.dim)) for n, mul in self._in[ir]]
             weight = self.weights[str(ir)] / math.sqrt(_count(self._in[ir]))
-            mixed = weight.T @ torch.cat(blocks, dim=-2)  # (*batch, channels out, components)
+            joined = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
+            # one large product; weight.T @ joined is one small product per row without gradients
+            mixed = (joined.mT @ weight).mT
             if self.bias is not None and ir == Irrep(0, 1):
                 mixed = mixed + self.bias[:, None]
             split = mixed.split([mul for _, mul in places], dim=-2)

@@ -6,6 +6,7 @@ E(3) equivariant message passing, ICLR 2022, arXiv:2110.02905, equations 5 and 6
 
 import itertools
 import math
+from collections import Counter
 from typing import Any, cast
 
 import torch
@@ -95,9 +96,11 @@ class SteerableLinear(nn.Module):
         """The attribute's part, and the bias."""
         parts = mixed.split([part.dim for part in self.irreps_mixed], dim=-1)
         found: list[list[Tensor]] = [[] for _ in self.irreps_out]
+        counts = Counter(k for k, _ in self.paths)
         for (k, place), product, part in zip(self.paths, self.products, parts, strict=True):
-            found[k].append(product(part, attribute[..., place]))
-        sums = [sum(terms[1:], terms[0]) / math.sqrt(len(terms)) for terms in found]
+            # scaled here, where it is smallest, for a sum of variance one
+            found[k].append(product(part, attribute[..., place] / math.sqrt(counts[k])))
+        sums = [sum(terms[1:], terms[0]) for terms in found]
         if self.bias is not None:
             sums = self._biased(sums)
         return torch.cat(sums, dim=-1)
