@@ -19,7 +19,9 @@ from zoo.errors import ConfigError, ManifestError, UnknownModelError, nearest
 
 MANIFEST = "manifest.yaml"
 CARD = "card.md"
-_cache: dict[Path, tuple[int, dict[str, Any]]] = {}
+#: what lists say of a checkpoint; the rest of a manifest, mostly its certificate, is not read
+LISTED = frozenset({"name", "architecture", "inputs", "outputs", "classes", "license", "training"})
+_cache: dict[tuple[Path, bool], tuple[int, dict[str, Any]]] = {}
 
 
 def checkpoints() -> dict[str, Path]:
@@ -41,8 +43,12 @@ def imported() -> dict[str, Path]:
     return found
 
 
-def manifest(path: Path) -> dict[str, Any]:
+def manifest(path: Path, *, brief: bool = False) -> dict[str, Any]:
     """A manifest as a plain mapping, read again only when the file changes.
+
+    Args:
+        path: its file.
+        brief: whether the keys `LISTED` are enough.
 
     Raises:
         ManifestError: if it can't be read.
@@ -51,9 +57,11 @@ def manifest(path: Path) -> dict[str, Any]:
         stamp = path.stat().st_mtime_ns
     except OSError as problem:
         raise ManifestError(f"there is no manifest {path}") from problem
-    if path not in _cache or _cache[path][0] != stamp:
-        _cache[path] = (stamp, read_yaml(path, error=ManifestError))
-    return _cache[path][1]
+    key = (path, brief)
+    if key not in _cache or _cache[key][0] != stamp:
+        only = LISTED if brief else None
+        _cache[key] = (stamp, read_yaml(path, error=ManifestError, only=only))
+    return _cache[key][1]
 
 
 def locate(ref: str | Path) -> Path | None:
@@ -102,12 +110,13 @@ def listing(
         for spec in specs.values()
         if _has_domain(spec, domain) and (symmetry is None or _has_group(spec, symmetry, specs))
     ]
-    weights = _matching(chosen, _symbols(elements), license)
+    symbols = _symbols(elements)
     if pretrained:
-        found = list(weights)
+        found = list(_matching(chosen, symbols, license))
     else:
         found = [name for spec in chosen for name in (spec.name, *spec.presets)]
         if elements is not None or license is not None:
+            weights = _matching(chosen, symbols, license)
             found = [name for name in found if _is_trained(name, weights)]
     patterns = [pattern] if isinstance(pattern, str) else pattern
     return sorted(
@@ -145,7 +154,7 @@ def _matching(
     architectures = {spec.name for spec in chosen}
     found = {}
     for name, path in checkpoints().items():
-        entry = manifest(path)
+        entry = manifest(path, brief=True)
         trained = set((entry.get("inputs") or {}).get("elements") or {})
         terms = str((entry.get("license") or {}).get("weights", ""))
         if (

@@ -1,7 +1,9 @@
 """Reading YAML strictly, and writing files so that a kill leaves the old one or the new one."""
 
 import os
+import re
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,12 @@ class _Loader(_Base):  # type: ignore[misc]
         return mapping
 
 
-def read_yaml(path: Path, *, error: type[ZooError] = ConfigError) -> dict[str, Any]:
+_TOP = re.compile(r"([A-Za-z_]\w*):(?:\s|$)")  # a key of the outermost mapping
+
+
+def read_yaml(
+    path: Path, *, error: type[ZooError] = ConfigError, only: Collection[str] | None = None
+) -> dict[str, Any]:
     """Reads one YAML mapping.
 
     Aliases are refused: no file of ours uses them, and a few lines of nested ones expand to
@@ -43,6 +50,8 @@ def read_yaml(path: Path, *, error: type[ZooError] = ConfigError) -> dict[str, A
     Args:
         path: the file, 1 MiB at most.
         error: the class to raise.
+        only: keys of the outermost mapping to read; what stands under others is not looked at,
+            which is most of the time that a long file takes. All of them if None.
 
     Returns:
         The mapping, made of plain Python values.
@@ -58,7 +67,22 @@ def read_yaml(path: Path, *, error: type[ZooError] = ConfigError) -> dict[str, A
         raise error(f"there is no file {path}") from problem
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"{path} can't be read: {problem}") from problem
-    return parse_yaml(text, where=str(path), error=error)
+    part = text if only is None else _parts(text, only)
+    return parse_yaml(part, where=str(path), error=error)
+
+
+def _parts(text: str, only: Collection[str]) -> str:
+    """The lines under some keys of the outermost mapping; all lines where it is no block."""
+    kept, keep = [], True
+    for line in text.splitlines(keepends=True):
+        key = _TOP.match(line)
+        if key is not None:
+            keep = key[1] in only
+        elif line[0] not in " -#\r\n":
+            return text
+        if keep:
+            kept.append(line)
+    return "".join(kept)
 
 
 def parse_yaml(text: str, *, where: str, error: type[ZooError] = ConfigError) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def command(
         license=license,
         pretrained=pretrained,
     )
-    rows = [_row(name) for name in names]
+    rows = [_checkpoint(name) if pretrained else _model(name) for name in names]
     columns = _columns(rows) if pretrained else MODEL_COLUMNS
     if as_markdown and not as_json and not pretrained:
         rows, columns = _folded(rows), FOLDED_COLUMNS
@@ -66,17 +66,25 @@ def _columns(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     return ATOMS_COLUMNS if all("elements" in row for row in rows) else CHECKPOINT_COLUMNS
 
 
-def _row(name: str) -> dict[str, Any]:
-    """What a list says of one name."""
-    from zoo import _card
-    from zoo.registry import info
+def _model(name: str) -> dict[str, Any]:
+    """What the list says of an architecture or preset."""
+    from zoo.registry import resolve
 
-    about = info(name)
-    if about["kind"] != "checkpoint":
-        group = about["symmetry"]["group"]
-        domains = ", ".join([about["domain"], *about.get("accepts", ())])
-        row = {"name": name, "domain": domains, "title": about["title"], "symmetry": group}
-        return row | {"architecture": about.get("architecture", name)}
+    spec, _ = resolve(name)
+    return {
+        "name": name,
+        "domain": ", ".join(spec.domains),
+        "title": spec.title,
+        "symmetry": spec.symmetry["group"],
+        "architecture": spec.name,
+    }
+
+
+def _checkpoint(name: str) -> dict[str, Any]:
+    """What the list says of trained weights."""
+    from zoo import _card, _catalog
+
+    about = _catalog.manifest(_catalog.checkpoints()[name], brief=True)
     inputs = about.get("inputs") or {}
     training = about.get("training") or {}
     row = {
