@@ -279,7 +279,7 @@ FILLERS: dict[str, Callable[..., str]] = {
     "architectures": architectures,
     "cards": cards,
     "changelog": changelog,
-    "checkpoints": lambda: command("list", "--pretrained", "--markdown"),
+    "checkpoints": lambda: command("list", "--pretrained", "--markdown", "--no-fold"),
     "datasets": datasets,
     "domains": domains,
     "models": lambda: command("list", "--markdown"),

@@ -30,6 +30,13 @@ def command(
             help="Print a Markdown table; presets stand beside their architecture.",
         ),
     ] = False,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold/--no-fold",
+            help="In Markdown: weights that differ in their variant alone share a row.",
+        ),
+    ] = True,
     as_json: _common.Json = False,
 ) -> None:
     """Architectures and presets; with --pretrained, trained weights."""
@@ -47,6 +54,9 @@ def command(
     columns = _columns(rows) if pretrained else MODEL_COLUMNS
     if as_markdown and not as_json and not pretrained:
         rows, columns = _folded(rows), FOLDED_COLUMNS
+    elif as_markdown and not as_json and fold:
+        rows = _families(rows)
+        columns = (*columns, "variants") if any("variants" in row for row in rows) else columns
     draw = _common.markdown if as_markdown else _common.table
     _common.emit(rows, draw(rows, columns) if rows else "nothing matches", as_json=as_json)
 
@@ -59,6 +69,28 @@ def _folded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if entry["name"] != row["name"]:
             entry["presets"].append(f"`{row['name']}`")
     return list(folded.values())
+
+
+def _families(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Weights `<architecture>-<variant>.<data>.<release>` whose rows are else the same, as one row.
+
+    All names can be read off it: `a-*.d.r1` with the variants x and y is a-x.d.r1 and a-y.d.r1.
+    """
+    families: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        size, _, rest = row["name"].partition(".")
+        family = f"{size.partition('-')[0]}-*.{rest}"
+        shown = [str(row.get(key)) for key in sorted(row) if key != "name"]
+        families.setdefault("\n".join([family, *shown]), []).append(row)
+    folded = []
+    for key, same in families.items():
+        names = [row["name"].partition(".")[0].partition("-")[2] for row in same]
+        if len(same) > 1 and all(names):
+            variants = [f"`{name}`" for name in names]
+            folded.append({**same[0], "name": key.partition("\n")[0], "variants": variants})
+        else:
+            folded += same
+    return folded
 
 
 def _columns(rows: list[dict[str, Any]]) -> tuple[str, ...]:
