@@ -31,13 +31,16 @@ def atoms(
 @app.command("clifford")
 def clifford(
     repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 10,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Also what torch.compile makes, in minutes.")
+    ] = False,
     as_json: _common.Json = False,
 ) -> None:
-    """Geometric products with weights against their einsum formulation."""
+    """Geometric products and a network of them against their einsum formulation."""
     from zoo.apps._bench_clifford import measure
 
     with _common.progress("measuring", quiet=as_json) as bar:
-        *rows, machine = measure(repeats=repeats, progress=bar)
+        *rows, machine = measure(repeats=repeats, compiled=compiled, progress=bar)
     text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
     about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
     _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
@@ -71,6 +74,21 @@ def manifolds(
     with _common.progress("measuring", quiet=as_json) as bar:
         *rows, machine = measure(repeats=repeats, progress=bar)
     text = _common.table(rows, ("what", "ours", "peer", "ratio", "target", "note"))
+    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
+    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+
+
+@app.command("sheaf")
+def sheaf(
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 10,
+    as_json: _common.Json = False,
+) -> None:
+    """A layer of sheaf diffusion against assembling the sparse Laplacian; time and memory."""
+    from zoo.apps._bench_sheaf import measure
+
+    with _common.progress("measuring", quiet=as_json) as bar:
+        *rows, machine = measure(repeats=repeats, progress=bar)
+    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
     about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
     _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
 

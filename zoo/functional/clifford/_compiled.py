@@ -23,19 +23,25 @@ from zoo.functional.clifford._algebra import Algebra
 #: takes an algebra, numbers, and blade-major tensors
 Function = Callable[..., Tensor]
 COMPILERS = ("g++", "clang++", "c++")
+#: of algebras whose products are compiled: those of five generators would take many minutes
+MOST_BLADES = 16
 _wanted: ContextVar[bool] = ContextVar("compile_clifford", default=False)
 
 
 @contextmanager
-def compiled_products() -> Iterator[None]:
+def compiled_products(enabled: bool = True) -> Iterator[None]:
     """Inside, products and layers on multivectors run as fused loops made by `torch.compile`.
 
     Each function is compiled when an algebra first needs it, which takes between some seconds and a
-    minute; results agree with those outside up to rounding, second derivatives included. Without a
-    C++ compiler, everything runs as it does outside, and a warning says so.
+    few minutes; results agree with those outside up to rounding, second derivatives included.
+    Algebras of more than four generators, whose products are too long for the compiler, run as they
+    do outside; without a C++ compiler everything does, and a warning says so.
+
+    Args:
+        enabled: False runs everything uncompiled, inside another such block, too.
     """
-    found = has_compiler()
-    if not found:
+    found = enabled and has_compiler()
+    if enabled and not found:
         warnings.warn(
             "products of multivectors are not compiled: there is no C++ compiler "
             f"({', '.join(COMPILERS)}, or what CXX names); install one, such as the package g++",
@@ -56,7 +62,8 @@ def has_compiler() -> bool:
 
 def wanted(x: Tensor) -> bool:
     """Whether functions of multivectors (blades, batch, ...) are to be compiled now."""
-    return _wanted.get() and x.shape[1] > 1 and not torch.compiler.is_compiling()
+    few = len(x) <= MOST_BLADES
+    return _wanted.get() and few and x.shape[1] > 1 and not torch.compiler.is_compiling()
 
 
 def fuse(

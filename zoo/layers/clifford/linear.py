@@ -117,8 +117,9 @@ class MVLayerNorm(nn.Module):
     Args:
         algebra: of the multivectors.
         channels: of the input.
-        max_growth: the largest factor that anything grows by, None for no limit. Where all
-            channels are light-like, their norms say nothing about their size.
+        max_growth: the largest factor that anything grows by. Where all channels are light-like,
+            their norms say nothing about their size; so None stands for 10 where the metric has
+            such multivectors, for no limit where all squares are positive.
     """
 
     def __init__(self, algebra: Algebra, channels: int, *, max_growth: float | None = None) -> None:
@@ -127,12 +128,14 @@ class MVLayerNorm(nn.Module):
         if max_growth is not None and not max_growth >= 1:
             raise ConfigError(f"MVLayerNorm: max_growth is {max_growth}; expected a factor >= 1")
         self.algebra = algebra
+        if max_growth is None:
+            max_growth = math.inf if min(algebra.squares) > 0 else 10.0
         self.max_growth = max_growth
         self.a = nn.Parameter(torch.ones(1, channels))
 
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
-        limit = (0.0 if self.max_growth is None else 1 / self.max_growth,)
+        limit = (1 / self.max_growth,)
         return clifford.fused(_levelled, self.algebra, x, self.a, numbers=limit)
 
 
