@@ -243,6 +243,16 @@ def test_a_row_may_draw_its_data_anew(tmp_path: Path) -> None:
     assert [run.recipe.trainer.seed for run in runs] == [0, 1]
 
 
+def test_the_domain_is_that_of_the_model_as_configured() -> None:
+    row = find_rows()["o5-regression.300.cgenn"]
+    (plan,) = plan_runs(row, "smoke", 1)
+    assert _reproduce_rows.domain_of(plan.recipe) == "sequence"
+    variance = reproducing._variance(row, plan)
+    settings = "&".join(f"{k}={v}" for k, v in plan.recipe.data.settings.items())
+    test = zoo.datasets.open(f"o5-regression?{settings}").split("test")
+    assert variance == pytest.approx(test.label("y").astype(float).var())
+
+
 def test_rows_are_found_by_name(tmp_path: Path) -> None:
     rows = find_rows(recipe(tmp_path))
     assert list(rows) == [entry["row"] for entry in ROWS]

@@ -165,8 +165,7 @@ def _metric(row: Row, recipe: Recipe) -> dict[str, Any]:
             f"{row.recipe}: the row {row.name} scales by the variance of the targets, but the task "
             f"is {recipe.task.kind}; leave scale out"
         )
-    domain = registry.resolve(recipe.model.name)[0].domain
-    task = resolve_task(recipe.task, domain, lambda key: recipes.place(row.recipe, key))
+    task = resolve_task(recipe.task, domain_of(recipe), lambda key: recipes.place(row.recipe, key))
     if spec.metric in task.metrics or (task.name == "own" and spec.metric == "loss"):
         return {}
     if spec.metric not in task.kind.metrics:
@@ -177,3 +176,9 @@ def _metric(row: Row, recipe: Recipe) -> dict[str, Any]:
         )
     # the score stays what it was: the first metric, unless the recipe says another
     return {"task.metrics": [*task.metrics, spec.metric]}
+
+
+def domain_of(recipe: Recipe) -> str:
+    """The domain of a recipe's model as configured, not that of its architecture."""
+    model: Any = registry.create(recipe.model.name, **recipe.model.config)
+    return str(model.domain)

@@ -13,11 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zoo import registry
 from zoo._files import write_atomic
 from zoo.apps import _reproduce_card
 from zoo.apps._reproduce_rows import Row as Row
-from zoo.apps._reproduce_rows import Run, find_row, plan_runs
+from zoo.apps._reproduce_rows import Run, domain_of, find_row, plan_runs
 from zoo.apps._reproduce_rows import find_rows as find_rows
 from zoo.apps._reproduce_verdict import Verdict, judge, summary
 from zoo.errors import ConfigError, Interrupted, OutputError, RecipeError, ZooError, nearest
@@ -304,7 +303,7 @@ def _variance(row: Row, plan: Run) -> float:
 
     recipe = plan.recipe
     assert recipe.task is not None
-    domain = registry.resolve(recipe.model.name)[0].domain
+    domain = domain_of(recipe)
     task = resolve_task(recipe.task, domain, where)
     part = make_parts(open_data(recipe, domain, row.recipe.parent, where), task, where)
     labels = part[row.spec.split].labels(task.label).astype(np.float64)
