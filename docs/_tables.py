@@ -119,7 +119,7 @@ def nbody() -> str:
         "test MSE",
         "validation MSE",
         "published MSE",
-        "epochs",
+        "steps",
         "minutes",
         "recipe",
     )
