@@ -8,12 +8,14 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import zoo
-from zoo.errors import CapabilityError, ConfigError, UnsupportedInputError
+from zoo.errors import CapabilityError, ConfigError, DataError, UnsupportedInputError
 from zoo.functional import clifford
 from zoo.layers.clifford import ConjugateLinear, MultivectorGate
 from zoo.layers.clifford.conjugation import ORIGIN, POINT, POINT_SIGNS, even
 from zoo.models.gcan import GCAN
 from zoo.testing import SampleContract
+from zoo.training._task_section import TaskSection
+from zoo.training.tasks.heads import fit_head
 
 PGA = clifford.algebra(3, 0, 1)
 
@@ -150,6 +152,18 @@ def test_unfit_samples() -> None:
         model(Data(pos=sample().pos))
     with pytest.raises(CapabilityError, match="no head"):
         model.replace_head(2)
+
+
+def test_fine_tuning_keeps_the_geometric_answer() -> None:
+    dataset = zoo.datasets.open("tetris-like?train=4&val=2&test=2")
+    section = TaskSection(kind="regression")
+    assert fit_head(make(), dataset, section, heads=None, replays=False) == "kept"
+    with pytest.raises(
+        DataError, match=r"\(4, 4, 3\) in a sample whose prediction has \(4, 2, 3\)"
+    ):
+        fit_head(make(out_frames=2), dataset, section, heads=None, replays=False)
+    with pytest.raises(CapabilityError, match="no head"):
+        fit_head(make(), dataset, section, heads="new", replays=False)
 
 
 def test_it_learns_what_no_linear_map_of_a_coordinate_can() -> None:

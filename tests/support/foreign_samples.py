@@ -40,7 +40,7 @@ class Foreign:
 def write(model: SampleModel, folder: Path) -> Foreign:
     """A file that the model can take and learn from; its classes are not the model's."""
     kind = (model.manifest.task or {}).get("kind", "classification")
-    build = {"graph": _graph, "particles": _particles}.get(model.domain, _plain)
+    build = {"graph": _graph, "particles": _particles, "points": _points}.get(model.domain, _plain)
     return build(model, kind, folder / "foreign.npz")
 
 
@@ -94,3 +94,18 @@ def _particles(model: SampleModel, kind: str, path: Path) -> Foreign:
     arrays["e"] = rng.choice([-2.0, 0.0, 1.0], counts.sum()).astype(np.float32)
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return Foreign(path, {"pos": "measured", "vel": "speed", "charge": "e", "y": "kind"}, COUNT)
+
+
+def _points(model: SampleModel, kind: str, path: Path) -> Foreign:
+    """Clouds of several sizes, as the model's own examples are; labels of its answers' shape."""
+    rng = np.random.default_rng(7)
+    found = model.examples(rng, COUNT)  # type: ignore[operator]
+    like = model(found[:1])["prediction"].shape[1:]
+    arrays = {
+        "measured": np.concatenate([s.pos for s in found]).astype(np.float32),
+        "before": np.concatenate([s.x for s in found]).astype(np.float32),
+        "counts": np.array([len(s.pos) for s in found]),
+    }
+    arrays["kind"] = rng.normal(size=(len(arrays["measured"]), *like)).astype(np.float32)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return Foreign(path, {"pos": "measured", "x": "before", "y": "kind"}, COUNT)

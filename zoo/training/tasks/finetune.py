@@ -29,9 +29,10 @@ from zoo.training.recipe import Recipe, resolve
 from zoo.training.report import Report, dataset_name, training_entry
 from zoo.training.tasks.data import TaskSamples, make_batches
 from zoo.training.tasks.evaluate import Outcome, rank_of, task_section
+from zoo.training.tasks.heads import fit_head
 from zoo.training.tasks.kinds import Task
 from zoo.training.tasks.old import OldData, open_old
-from zoo.training.tasks.parts import out_channels, renumbering
+from zoo.training.tasks.parts import renumbering
 from zoo.training.tasks.publish import Result, data_entry, metric_entries, publish
 from zoo.training.tasks.run import (
     Job,
@@ -98,9 +99,10 @@ def finetune_samples(
     """
     _check_wish(model, wish)
     options = wish.options
-    kind = task_section(model, options.get("task")).kind
-    dataset = _open(data, model.domain, kind, options)
-    head = _fit_head(model, dataset, wish)
+    section = task_section(model, options.get("task"))
+    dataset = _open(data, model.domain, section.kind, options)
+    replays = wish.method.kind == "replay"
+    head = fit_head(model, dataset, section, heads=wish.heads, replays=replays)
     recipe = make_recipe(model, dataset, wish, fresh=head != "kept")
     prepare.check_name(recipe.name, model.architecture)
     job = _make(model, recipe, dataset)
@@ -179,66 +181,6 @@ def _open(data: Any, domain: str, kind: str, options: Options) -> DomainDataset:
             f"{domain!r}"
         )
     return found
-
-
-def _fit_head(model: Any, dataset: DomainDataset, wish: Wish) -> str:
-    """Makes the head anew where it does not fit the labels; says what was done."""
-    section = task_section(model, wish.options.get("task"))
-    if section.kind not in ("classification", "regression"):
-        return "kept"
-    label = section.target or "y"
-    dataset.require(label)
-    if model.domain == "particles" and not hasattr(model, "head"):
-        return _no_head(model, dataset, label, wish)
-    width = out_channels(model)
-    if section.kind == "regression":
-        values = dataset.label(label)
-        size = 1 if values.ndim == 1 else int(np.prod(values.shape[1:]))
-        same = wish.heads is None and size == width
-        wanted: int | tuple[str, ...] = size
-    else:
-        names = dataset.classes
-        values = dataset.label(label)
-        highest = int(values.max()) + 1 if values.dtype.kind in "iub" else 0
-        wanted = names or highest
-        same = wish.heads is None and _same_classes(model, dataset, highest)
-    if same:
-        return "kept"
-    if wish.method.kind == "replay":
-        raise DataError(
-            f"{dataset.source} has other classes than {model.checkpoint_name} was trained on, so "
-            "there is nothing to replay; leave method='replay' out, and the head is made anew"
-        )
-    model.replace_head(wanted)
-    return f"new, {wanted if isinstance(wanted, int) else len(wanted)} outputs"
-
-
-def _no_head(model: Any, dataset: DomainDataset, label: str, wish: Wish) -> str:
-    """Models that move particles have no head to replace: their answers are like positions."""
-    if wish.heads == "new":
-        model.replace_head(1)  # says why not
-    sample: Any = dataset[0]
-    wanted, found = tuple(sample.pos.shape), tuple(sample[label].shape)
-    if found != wanted:
-        raise DataError(
-            f"{dataset.source}: {label} has the shape {found} in a sample whose pos has {wanted}; "
-            f"{model.checkpoint_name} predicts one vector for each particle, such as a later "
-            f"position: name an array of that shape with keys={{{label!r}: ...}}"
-        )
-    return "kept"
-
-
-def _same_classes(model: Any, dataset: DomainDataset, highest: int) -> bool:
-    """Whether the data's classes are the model's: by name, or by number where none have names."""
-    ours, theirs = dataset.classes, model.classes
-    if _numbers(ours) and _numbers(theirs):
-        return highest == out_channels(model)
-    return not _numbers(ours) and not _numbers(theirs) and set(ours or ()) <= set(theirs or ())
-
-
-def _numbers(names: Sequence[str] | None) -> bool:
-    """Whether classes are called by their numbers."""
-    return names is None or tuple(names) == tuple(str(k) for k in range(len(names)))
 
 
 def make_recipe(model: Any, dataset: DomainDataset, wish: Wish, *, fresh: bool) -> Recipe:
