@@ -159,13 +159,18 @@ def _call(
         if len(indices) > 1:  # find out which one it was
             return [_call(model, samples, [i])[0] for i in indices]
         raise type(problem)(f"sample {indices[0]}: {problem}") from problem
-    return split_outputs(found, batch)
+    return split_outputs(found, batch, getattr(model, "pairwise", ()))
 
 
 def split_outputs(
-    outputs: Mapping[str, Tensor], batch: _inputs.SampleBatch
+    outputs: Mapping[str, Tensor], batch: _inputs.SampleBatch, pairwise: Sequence[str] = ()
 ) -> list[dict[str, np.ndarray]]:
     """The outputs of each sample of a batch, in float64 on the CPU.
+
+    Args:
+        outputs: of the batch.
+        batch: the samples.
+        pairwise: outputs with a row for each pair of nodes, beside `score`; if any, all of them.
 
     Raises:
         DataError: if an output has rows for neither samples, nodes nor pairs.
@@ -174,20 +179,21 @@ def split_outputs(
     results: list[dict[str, np.ndarray]] = [{} for _ in range(size)]
     for name, value in outputs.items():
         array = value.detach().cpu().double().numpy()
-        for result, part in zip(results, _parts(name, array, batch, size), strict=True):
+        parts = _parts(name in pairwise or name == "score", name, array, batch, size)
+        for result, part in zip(results, parts, strict=True):
             result[name] = part
     return results
 
 
 def _parts(
-    name: str, array: np.ndarray, batch: _inputs.SampleBatch, size: int
+    pairwise: bool, name: str, array: np.ndarray, batch: _inputs.SampleBatch, size: int
 ) -> list[np.ndarray] | np.ndarray:
     if not isinstance(batch, Batch):
         lengths = None if isinstance(batch, Data) else batch.get("lengths")
         if lengths is not None and lengths.ndim == 1 and array.ndim == 3:  # one row per step
             return [part[: int(n)] for part, n in zip(array, lengths, strict=True)]
         return array
-    counts = _pair_counts(batch) if name == "score" else batch.ptr.diff().tolist()
+    counts = _pair_counts(batch) if pairwise else batch.ptr.diff().tolist()
     if counts is not None and len(array) == sum(counts):
         return np.split(array, np.cumsum(counts)[:-1])
     if len(array) == size:
@@ -199,8 +205,9 @@ def _parts(
 
 
 def _pair_counts(batch: Batch) -> list[int] | None:
-    """Pairs of each graph in `edge_label_index`, where there are some."""
+    """Pairs of each graph in `edge_label_index`, or edges where there is none."""
     pairs = _inputs.get(batch, "edge_label_index")
+    pairs = _inputs.get(batch, "edge_index") if pairs is None else pairs
     if pairs is None:
         return None
     owner = batch.batch[pairs[0]]

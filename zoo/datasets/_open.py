@@ -13,7 +13,7 @@ from zoo._files import read_yaml
 from zoo.datasets import _on_demand, _published, _readers
 from zoo.datasets._base import Dataset
 from zoo.datasets.dataset import AtomsDataset
-from zoo.datasets.domains import _choose, _recordings
+from zoo.datasets.domains import _choose, _pyg, _recordings
 from zoo.errors import ConfigError, DataError, IntegrityError, nearest
 
 
@@ -85,7 +85,8 @@ def open(
             arrays of MD17 (`z,R,E,F`) or rMD17 (`nuclear_charges,coords,energies,forces`) or of
             our own layout (`zoo.datasets.save_npz`), and from LMDB; the files of the other domains
             are described in `zoo.datasets.domains`, one module each. "moabb:NAME?..." asks MOABB
-            for its data set NAME (`zoo.datasets.domains._recordings`).
+            for its data set NAME (`zoo.datasets.domains._recordings`); "pyg:texas?download=true"
+            lets PyG download a published graph (`zoo.datasets.domains._pyg`).
         keys: field -> the file's name for it, such as {"energy": "REF_energy"} or {"y": "class"};
             None as a name leaves a field out. For atoms the fields are the labels energy, forces,
             stress, dipole, polarizability, ..., also charge and spin; in an .npz also numbers,
@@ -118,6 +119,10 @@ def open(
             raise ConfigError(f"{name} must map names to values, not {value!r}")
     if fspath(path).startswith(_recordings.MOABB):
         return _choose.open_moabb(fspath(path), keys, splits, units=units, domain=domain)
+    if fspath(path).startswith(_pyg.PYG):
+        return _choose.open_pyg(
+            fspath(path), keys, splits, units=units, domain=domain, trust_pickle=trust_pickle
+        )
     place = Path(fspath(path)).expanduser()
     folder = isdir(place)
     if not folder and not isfile(place):  # unlike Path.is_file, false for names that can't be files

@@ -87,8 +87,8 @@ class GraphModel(SampleModel):
             graph: they belong to.
 
         Returns:
-            `logits` and their `log_softmax`, `prediction`, or `score`; and `embedding`, of nodes
-            (of graphs for "graph"). Pairs, which are read from both ends, have none.
+            `logits` (of nodes also their `log_softmax`), `prediction`, or `score`; and `embedding`,
+            of nodes (of graphs for "graph"). Classes of pairs have none.
         """
         if self.task in ("edge", "link"):
             link = self.task == "link"
@@ -101,7 +101,10 @@ class GraphModel(SampleModel):
             return {"score": out[:, 0], **embedding}
         if self.outputs == ("prediction",):
             return {"prediction": out, **embedding}
-        return {"logits": out, "log_softmax": log_softmax(out, dim=1), **embedding}
+        answer = {"logits": out}
+        if self.task == "node":
+            answer["log_softmax"] = log_softmax(out, dim=1)
+        return answer | embedding
 
 
 def check_dropout(**rates: float) -> None:

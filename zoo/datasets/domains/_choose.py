@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.datasets import _readers as atoms_readers
-from zoo.datasets.domains import _detect, _pickles, _recordings
+from zoo.datasets.domains import _detect, _pickles, _pyg, _recordings
 from zoo.datasets.domains._dataset import DomainDataset
 from zoo.datasets.domains._raw import Keys
 from zoo.datasets.domains._readers import Reader, assemble
@@ -126,3 +126,26 @@ def open_moabb(
         raise ConfigError(f"{text} is of the domain 'signal', not {domain!r}")
     _no_units(Path(text), "signal", units)
     return assemble(_recordings.read_moabb(text), "signal", keys, splits, text)
+
+
+def open_pyg(
+    text: str,
+    keys: Keys | None,
+    splits: Mapping[str, Any] | None,
+    *,
+    units: Mapping[str, str] | None,
+    domain: str | None,
+    trust_pickle: bool,
+) -> DomainDataset:
+    """Opens a published graph by PyG's class for it (`zoo.datasets.domains._pyg`).
+
+    Raises:
+        ConfigError: for units, another domain, or an unknown name or setting.
+        DataError: if its files aren't there, or PyG fails.
+        UnsafeFileError: for pickles that aren't trusted.
+    """
+    if domain not in (None, "graph"):
+        raise ConfigError(f"{text} is of the domain 'graph', not {domain!r}")
+    _no_units(Path(text), "graph", units)
+    raw = _pyg.read_pyg(text, trust_pickle=trust_pickle)
+    return assemble(raw, "graph", keys, splits, text)
