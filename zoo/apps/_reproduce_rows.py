@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from zoo import registry, share
+from zoo import share
 from zoo.errors import ConfigError, RecipeError, UnknownNameError, nearest
+from zoo.training import prepare
 from zoo.training import recipe as recipes
 from zoo.training.folds import fold_changes
 from zoo.training.metrics import UNITS
@@ -180,5 +181,4 @@ def _metric(row: Row, recipe: Recipe) -> dict[str, Any]:
 
 def domain_of(recipe: Recipe) -> str:
     """The domain of a recipe's model as configured, not that of its architecture."""
-    model: Any = registry.create(recipe.model.name, **recipe.model.config)
-    return str(model.domain)
+    return str(prepare.build(recipe).domain)

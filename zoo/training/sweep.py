@@ -22,7 +22,6 @@ from typing import Any
 
 import yaml
 
-from zoo import registry
 from zoo._files import write_atomic
 from zoo.errors import ConfigError, Interrupted, OutputError, RecipeError, ZooError, nearest
 from zoo.training import _yaml
@@ -169,7 +168,7 @@ def sweep(
         Interrupted: by Ctrl-C; `resume` goes on.
     """
     plans = _plans(recipe, grid, tier, overrides or {})
-    chosen = _rank_by(by, plans[0].recipe)
+    chosen = _rank_by(by, plans[0])
     folder = Path(output)
     check_writable(folder)
     if not (resume or overwrite):
@@ -211,12 +210,14 @@ def sweep(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A run of the sweep: its folder, the swept values, what changes the recipe, the outcome."""
+    """A run of the sweep: its folder, the swept values, what changes the recipe, the recipe with
+    all changes, and the domain of its model."""
 
     name: str
     values: Mapping[str, Any]
     overrides: Mapping[str, Any]
     recipe: Recipe
+    domain: str
 
 
 def _plans(
@@ -236,7 +237,7 @@ def _plans(
         try:
             changes = _changes(recipe, tier, overrides, values)
             resolved = recipes.load(recipe, tier=tier, overrides=changes)
-            start(resolved)
+            domain = str(getattr(start(resolved), "domain", "atoms"))
         except RecipeError as error:
             raise RecipeError(f"sweep, {words}: {error}") from error
         if resolved.trainer.devices * resolved.trainer.num_nodes > 1:
@@ -244,7 +245,7 @@ def _plans(
                 f"sweep, {words}: several processes per run; the processes of the first run can't "
                 "serve the next, so start such runs one by one with zoo train"
             )
-        plans.append(_Plan(_folder(values), values, changes, resolved))
+        plans.append(_Plan(_folder(values), values, changes, resolved, domain))
     return plans
 
 
@@ -282,15 +283,15 @@ def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     return found if found.get("recipe_sha256") == recipe.sha256() else None
 
 
-def _rank_by(by: str | None, recipe: Recipe) -> str:
+def _rank_by(by: str | None, plan: _Plan) -> str:
     """The error that ranks.
 
     Raises:
         ConfigError: there is no such error.
     """
+    recipe = plan.recipe
     if recipe.task is not None:
-        spec, _ = registry.resolve(recipe.model.name)
-        task = resolve_task(recipe.task, spec.domain, str)
+        task = resolve_task(recipe.task, plan.domain, str)
         if by is not None and by not in (*task.metrics, "loss"):
             raise ConfigError(f"can't rank by {by!r}; {nearest(by, task.metrics)}")
         return by or (task.metrics[0] if task.score == "loss" and task.metrics else task.score)
