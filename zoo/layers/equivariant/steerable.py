@@ -150,7 +150,8 @@ class _Scaled(nn.Module):
 
     def forward(self, x: Tensor, attribute: Tensor) -> Tensor:
         """Channels times components, one of which has a single component."""
-        return (x.unflatten(-1, (self.channels, -1)) * attribute[..., None, :]).flatten(-2)
+        channels: Tensor = x.unflatten(-1, (self.channels, -1))
+        return (channels * attribute[..., None, :]).flatten(-2)
 
 
 def _irrep(part: Any) -> Irrep:
