@@ -181,6 +181,17 @@ def test_every_domain_is_explained() -> None:
     assert all(f"\n## {name}\n" in text for name in DOMAINS)
 
 
+def test_the_nbody_table_is_whole() -> None:
+    text = _tables.fill((DOCS / "how-to" / "nbody.md").read_text())
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    names = [name for name in zoo.list_models(pretrained=True) if ".nbody." in name]
+    assert len(rows) == len(names) + 3
+    assert all(any(row.startswith(f"| `{name}` | 0.00") for row in rows) for name in names)
+    assert any(row.startswith("| `linear map` | 0.0689 |") for row in rows)
+    errors = [float(row.split("|")[2]) for row in rows]
+    assert errors == sorted(errors, reverse=True)
+
+
 def test_every_public_name_is_on_an_api_page() -> None:
     listed = {name.rpartition(".")[2] for name in _tables.exported("zoo")}
     assert listed == set(zoo.__all__) - {"__version__", "datasets"}
