@@ -58,10 +58,12 @@ class Einsum:
         edges = (pairs[None] + size * torch.arange(samples)[:, None, None]).reshape(-1, 2).T
         attributes = graph.pos.new_zeros(edges.shape[1], 1, self.algebra.blades)
         attributes[:, 0, 0] = graph.charge[edges[0]] * graph.charge[edges[1]]
-        h = self._linear(self.model.embedding, h)
+        h = self._linear(cast(MVLinear, self.model.embedding), h)
         for layer in cast(nn.ModuleList, self.model.layers):
             h = self._message(cast(CliffordMessage, layer), h, edges, attributes)
-        return graph.pos + self._linear(self.model.projection, h)[:, 0, self.algebra.slice(1)]
+        step = self._linear(cast(MVLinear, self.model.projection), h)[:, 0, self.algebra.slice(1)]
+        out: Tensor = graph.pos + step
+        return out
 
     def _message(self, layer: CliffordMessage, h: Tensor, edges: Tensor, about: Tensor) -> Tensor:
         i, j = edges
