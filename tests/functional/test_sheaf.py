@@ -337,3 +337,56 @@ def test_bases_of_batches_are_those_of_their_graphs() -> None:
     moved = sheaf.local_bases(x[:9][order], place[pairs], 3)
     with_edges = place[pairs.unique()]
     torch.testing.assert_close(moved[with_edges], found[pairs.unique()], rtol=0, atol=1e-12)
+
+
+# --- two ways to multiply ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", ["ascending", "any"])
+def test_compressed_rows_and_gathering_agree(
+    kind: str, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo.functional.sheaf import diffusion
+
+    pairs, nodes, d = graph(), 9, 3
+    if order == "any":
+        pairs = pairs[:, torch.randperm(pairs.shape[1], generator=rng(2))]
+    made, x, weights = laplacian(pairs, nodes, d, kind), randn(nodes, d, 4), randn(nodes, d, 4)
+    results = []
+    for rows in (True, False):
+        monkeypatch.setattr(diffusion, "_has_rows", lambda value, rows=rows: rows)
+        off = made.off.clone().requires_grad_()
+        features = x.clone().requires_grad_()
+        changed = sheaf.SheafLaplacian(pairs, made.diagonal, off)
+        out = sheaf.apply(changed, features)
+        first = torch.autograd.grad((out * weights).sum(), [off, features], create_graph=True)
+        again = torch.autograd.grad(
+            sum((g * g).sum() for g in first), [off, features]  # type: ignore[arg-type]
+        )  # fmt: skip
+        results.append([out, *first, *again])
+    for ours, other in zip(*results, strict=True):
+        torch.testing.assert_close(ours, other, rtol=0, atol=1e-12)
+
+
+def test_layers_share_the_pattern_of_a_graph() -> None:
+    pairs, nodes = graph(), 9
+    made, x = laplacian(pairs, nodes, 2, "bundle"), randn(nodes, 2, 3)
+    shared = sheaf.Pattern(pairs, nodes)
+    for _ in range(2):
+        torch.testing.assert_close(
+            sheaf.apply(made, x, shared), sheaf.apply(made, x), rtol=0, atol=0
+        )
+    nothing = laplacian(pairs[:, :0], nodes, 2, "bundle")
+    assert float(sheaf.apply(nothing, x).abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_small_products(size: int) -> None:
+    from zoo.functional.sheaf.small import product
+
+    a, b = randn(7, size, size), randn(7, size, size, seed=1)
+    torch.testing.assert_close(product(a.mT, b), a.mT @ b, rtol=0, atol=1e-14)
+    inputs = [a[:2].clone().requires_grad_(), b[:2].clone().requires_grad_()]
+    assert torch.autograd.gradcheck(product, inputs)
+    assert torch.autograd.gradgradcheck(product, inputs)

@@ -209,3 +209,33 @@ def test_dropout_belongs_to_training(sheaf_kind: str) -> None:
 def test_bad_arguments(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make(**changes)
+
+
+def test_steps_that_fit_the_error_agree_with_many_equal_ones() -> None:
+    options: dict[str, Any] = {"dynamics": "continuous", "time": 0.7}
+    exact = make(num_layers=60, **options)
+    fitted = make(num_layers=60, solver="dopri5", tolerance=1e-9, **options)
+    data = graph()
+    torch.testing.assert_close(
+        fitted(data)["embedding"], exact(data)["embedding"], rtol=0, atol=1e-6
+    )
+    # each graph of a batch has steps of its own
+    rough = make(solver="dopri5", tolerance=1e-2, **options)
+    other = graph(13, seed=1)
+    other.x = 30.0 * other.x
+    together = rough([data, other])["logits"][:8]
+    torch.testing.assert_close(together, rough(data)["logits"], rtol=0, atol=1e-12)
+    with pytest.raises(ConfigError, match="tolerance=0.0"):
+        make(tolerance=0.0)
+
+
+def test_a_graph_is_taken_in_once() -> None:
+    model, data = make(), graph()
+    first = model.pattern(data.edge_index, 8)
+    assert model.pattern(data.edge_index.clone(), 8) is first
+    assert model.pattern(graph(seed=1).edge_index, 8) is not first
+    changed = data.edge_index.clone()
+    known = model.pattern(changed, 8)
+    changed[:, 0] = changed[:, 1]  # in place
+    with pytest.warns(UserWarning, match="duplicated"):
+        assert model.pattern(changed, 8) is not known

@@ -63,7 +63,7 @@ def measure(*, repeats: int = 10, progress: Callable[[int, int], None] | None = 
 
 
 def _time(peer: str, repeats: int) -> Row:
-    sides = contestants()
+    sides = contestants(NODES, PAIRS)
     found = interleaved(
         {"ours": lambda: _train(sides["ours"]), "peer": lambda: _train(sides[peer])},
         repeats=repeats,
@@ -91,7 +91,7 @@ def _memory(peer: str) -> Row:
 
 def peak(side: str) -> float:
     """MB above the memory before that a forward and backward pass takes."""
-    function = contestants()[side]
+    function = contestants(NODES, PAIRS)[side]
     before = reset_peak()
     _train(function)
     return peak_memory() - before
@@ -132,7 +132,7 @@ def _train(forward: Callable[[], Tensor]) -> None:
 
 
 def contestants(
-    nodes: int = NODES, pairs: int = PAIRS, d: int = STALK, channels: int = CHANNELS
+    nodes: int, pairs: int, d: int = STALK, channels: int = CHANNELS
 ) -> dict[str, Callable[[], Tensor]]:
     """The layer and its peers, by name, of the same leaves."""
     ends = torch.from_numpy(_pairs(np.random.default_rng(0), nodes, pairs))
