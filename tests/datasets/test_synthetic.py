@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "o5-hulls": {"train": 20, "val": 5, "test": 5},
     "csmpn-hulls": {"train": 20, "val": 5, "test": 5},
     "tetris-like": {"train": 20, "val": 5, "test": 5},
+    "toy-jets": {"train": 20, "val": 5, "test": 5},
     "waves": {"train": 20, "val": 5, "test": 5, "size": 8},
     "digits": {},
     "digits-cov": {},
@@ -67,6 +68,7 @@ HASHES: dict[str, str] = {
     "o5-hulls": "ed50bebdfa832fc5c55ea314413c587712be495cf68c1478de2620fb8723dfb0",
     "csmpn-hulls": "82b327aaddffdcab0a37fd11077646fca7cdac2112c78249fabdde3ccf857d51",
     "tetris-like": "708c820524470ea541b58eca0c4b8d3be03aa20535f621f14b70b29927c4a68e",
+    "toy-jets": "52c1fbd041140952da7f28f9c6368932ece8aac66e52639516e98d6b20176b60",
     "waves": "9a4080b8b2503c0bbfe88094e4e4d43a29f220bd7d425330f3defd253e619ba5",
     "digits": "5c1c067ab09909877c9c66b449169e931a03cdf4caaf1d92d611152bc305b782",
     "digits-cov": "f394fbc28940a65dcecae3f89495e2f2adafd149ff9e7e0d6988eb0af4e0b85e",
@@ -101,6 +103,7 @@ def test_the_same_seed_gives_the_same_numbers(kind: str) -> None:
 
 _FIXED = ("prefix", "prefix-10", "prefix-30", "prefix-50", "parentheses", "rotations", "nbody")
 _FIXED += ("o3-volumes", "o5-regression", "o5-hulls", "csmpn-hulls", "tetris-like", "waves")
+_FIXED += ("toy-jets",)
 
 
 @pytest.mark.parametrize("kind", ["sir-tree", "eeg-like", "rotations"])

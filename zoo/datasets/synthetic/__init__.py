@@ -26,6 +26,7 @@ from zoo.datasets.synthetic.eeg import eeg_like as eeg_like
 from zoo.datasets.synthetic.graphs import bipartite as bipartite
 from zoo.datasets.synthetic.graphs import csbm as csbm
 from zoo.datasets.synthetic.hulls import hulls as hulls
+from zoo.datasets.synthetic.jets import toy_jets as toy_jets
 from zoo.datasets.synthetic.orthogonal import o3_volumes as o3_volumes
 from zoo.datasets.synthetic.orthogonal import o5_regression as o5_regression
 from zoo.datasets.synthetic.particles import nbody as nbody
@@ -85,6 +86,7 @@ KINDS: dict[str, Kind] = {
         hulls, "volumes of convex hulls of 16 points of R^5 (sequence)", {"points": 16}
     ),
     "csmpn-hulls": Kind(hulls, "the same of 8 points (sequence)", {"points": 8}),
+    "toy-jets": Kind(toy_jets, "four-momenta of two kinds of decays (sequence)"),
     "tetris-like": Kind(tetris_like, "Tetris pieces in motion: four frames, then four (points)"),
     "waves": Kind(waves, "waves on a shallow, rotating sea, now and later (field)"),
     "digits": Kind(digits, "scikit-learn's digits (image)"),
