@@ -10,6 +10,7 @@ from typing import Any
 
 import tiny_data
 from task_runs import quiet, write
+from undrawn import undrawn
 
 import zoo
 
@@ -65,7 +66,8 @@ def run(folder: Path, name: str, world: int) -> None:
         **several,
     }
     recipe = write(place, **{**sections, "trainer": trainer})  # the same in every process
-    zoo.train(recipe, output=place / "out", progress=quiet, overwrite=True)
+    with undrawn():
+        zoo.train(recipe, output=place / "out", progress=quiet, overwrite=True)
 
 
 if __name__ == "__main__":

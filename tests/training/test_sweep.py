@@ -13,6 +13,8 @@ from zoo.errors import ConfigError, Interrupted, OutputError, RecipeError
 from zoo.training import sweep as sweeps
 from zoo.training.sweep import read_grid, sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def quiet(line: str) -> None:
     """Takes progress lines."""

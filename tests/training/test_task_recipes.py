@@ -13,6 +13,8 @@ from zoo.errors import CapabilityError, DataError, RecipeError, ZooError
 from zoo.training import recipe as recipes
 from zoo.training.sweep import sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 GOOD = """\
 recipe: 1
 name: tinyvector-s.mine.r1
