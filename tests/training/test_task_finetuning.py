@@ -13,6 +13,8 @@ from task_runs import quiet, run
 import zoo
 from zoo.errors import CapabilityError, ConfigError, DataError, UnsupportedInputError
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:

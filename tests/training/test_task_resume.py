@@ -15,6 +15,8 @@ import zoo
 from zoo.errors import Interrupted
 from zoo.training import saving
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 EDGES = {"kind": "edges", "fractions": {"train": 0.8, "val": 0.1, "test": 0.1}, "seed": 0}
 TRAINER = {"max_epochs": 6, "batch_size": 10, "early_stopping": {"patience": 5}}
 
