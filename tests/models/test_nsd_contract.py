@@ -31,11 +31,6 @@ class TestAdaptive(SampleContract):
               "dynamics": "continuous", "solver": "dopri5", "tolerance": 1e-4}  # fmt: skip
 
 
-class TestPairs(SampleContract):
-    architecture = "nsd"
-    config = {"in_channels": 4, "hidden_channels": 3, "stalk_dim": 2, "task": "edge"}
-
-
 class TestLinks(SampleContract):
     architecture = "nsd"
     config = {"in_channels": 4, "hidden_channels": 3, "stalk_dim": 2, "task": "link"}
