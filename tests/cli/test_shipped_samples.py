@@ -18,7 +18,7 @@ from zoo.models._sample import SampleModel
 
 Cli = Callable[..., tuple[int, str, str]]
 #: domains that ship weights
-DOMAINS = {"graph", "image", "matrix", "particles", "signal"}
+DOMAINS = {"graph", "image", "matrix", "particles", "points", "signal"}
 
 
 def shipped() -> dict[str, str]:
