@@ -105,7 +105,7 @@ def nbody() -> str:
                 "model": about["name"],
                 "test MSE": rmse["test"] ** 2,
                 "validation MSE": rmse["val"] ** 2,
-                "steps": _steps(source["trainer"], training["data"][0]["frames"]),
+                "steps of the recipe": _steps(source["trainer"], training["data"][0]["frames"]),
                 "minutes": f"{60 * training['hours']:.1f}",
                 "published MSE": f"{published[0]:.4f}" if published else "-",
                 "recipe": f"`{recipe}`",
@@ -119,7 +119,7 @@ def nbody() -> str:
         "test MSE",
         "validation MSE",
         "published MSE",
-        "steps",
+        "steps of the recipe",
         "minutes",
         "recipe",
     )
@@ -162,7 +162,7 @@ def _nbody_baselines() -> list[dict[str, Any]]:
                 f"{label} MSE": float(((rule(*parts[split][:2]) - parts[split][2]) ** 2).mean())
                 for label, split in (("test", "test"), ("validation", "val"))
             },
-            **dict.fromkeys(("steps", "minutes", "published MSE", "recipe"), "-"),
+            **dict.fromkeys(("steps of the recipe", "minutes", "published MSE", "recipe"), "-"),
         }
         for name, rule in rules.items()
     ]
