@@ -30,6 +30,7 @@ SETS = {
     "o5-regression": "An invariant of two vectors, in any dimension: O(5) (sequence).",
     "o5-hulls": "Volumes of convex hulls of 16 points of R^5 (sequence).",
     "csmpn-hulls": "Volumes of convex hulls of 8 points of R^5 (sequence).",
+    "toy-jets": "Four-momenta of two kinds of decays: toy jets (sequence).",
     "tetris-like": "Tetris pieces in motion: four frames, then four (points).",
     "waves": "Waves on a shallow, rotating sea, now and later (field).",
     "digits": "Handwritten digits of scikit-learn (image; extra: signals).",
