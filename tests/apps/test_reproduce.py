@@ -172,6 +172,15 @@ def test_a_row_against_another(tmp_path: Path) -> None:
     assert found.verdict.reference == found.against.value
     assert found.verdict.result == "PASS" and "better by" in found.says()
     assert json.loads(found.path.read_text())["against"]["row"] == "mine.slow"
+    third = {"row": "mine.third", "metric": "rmse", "seeds": 1, "tier": "short"}
+    third |= {
+        "against": {"row": "mine.better", "margin": -1e9},
+        "changes": {"trainer.max_steps": 2},
+    }
+    recipe(tmp_path, [third, *ROWS])  # held against a row that is itself held against one
+    chained = run(tmp_path, "mine.third")
+    assert chained.passed and chained.against is not None
+    assert chained.against.value == found.value
 
 
 def test_a_row_over_folds(tmp_path: Path) -> None:
@@ -210,7 +219,7 @@ def test_runs_that_diverge_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("changed", "sections", "match"),
     [
         ({"metric": "accuracy"}, {}, "asks for 'accuracy', which the task regression does not"),
-        ({"against": {"row": "mine.better"}, "limit": None}, {}, "itself held against a row"),
+        ({"against": {"row": "mine.x"}, "limit": None}, {}, "held against it in turn"),
         ({"against": {"row": "mine.nothing"}, "limit": None}, {}, "called 'mine.nothing'"),
         ({}, {"tiers": {}}, "no tier 'short', neither"),
         ({}, {"trainer": {"devices": 2}}, "several processes per run"),
@@ -296,5 +305,7 @@ def test_every_shipped_row_can_be_run() -> None:
     for row in rows.values():
         (plan,) = plan_runs(row, row.spec.tier, 1)
         assert row.spec.metric, plan
-        if row.spec.against is not None:
-            assert row.spec.against.row in rows
+        asked = [row]
+        while (against := asked[-1].spec.against) is not None:
+            asked.append(rows[against.row])
+            assert len(asked) < 5, [row.name for row in asked]

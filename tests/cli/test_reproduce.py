@@ -31,7 +31,7 @@ def test_the_list(cli: Cli, recipe: Path) -> None:
     assert code == 0
     lines = out.splitlines()
     assert lines[0].split()[:2] == ["row", "measured"]
-    assert lines[1].startswith("mine.high") and "goal 101 %" in lines[1] and "1 seeds" in lines[1]
+    assert lines[1].startswith("mine.high") and "goal 101 %" in lines[1] and "1 seed " in lines[1]
     assert len(lines) == 3
     table = json.loads(cli("reproduce", "mine.l*", "--list", "--recipe", recipe, "--json")[1])
     assert [row["row"] for row in table] == ["mine.low"]

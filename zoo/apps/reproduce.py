@@ -186,19 +186,20 @@ def _row(
     seeds: int | None,
     overwrite: bool,
     progress: Line | None,
+    asked: tuple[str, ...] = (),
 ) -> Reproduction:
     """Runs a row, the one that it is compared with first, and stores the outcome."""
     other = None
     against = row.spec.against
     plans = plan_runs(row, tier, seeds)  # refuses what it can before anything is run
     if against is not None:
-        second = find_row(against.row, rows if against.row in rows else find_rows())
-        if second.spec.against is not None:
+        if against.row in (*asked, row.name):
             raise RecipeError(
-                f"{row.recipe}: {row.name} is held against {second.name}, which is itself held "
-                "against a row; name one with a number of its own"
+                f"{row.recipe}: {row.name} is held against {against.row}, which is held against it "
+                "in turn; one of them needs a number of its own"
             )
-        other = _row(second, rows, folder, tier, seeds, overwrite, progress)
+        second = find_row(against.row, rows if against.row in rows else find_rows())
+        other = _row(second, rows, folder, tier, seeds, overwrite, progress, (*asked, row.name))
     runs = [_run(row, plan, folder / "runs" / plan.folder, overwrite, progress) for plan in plans]
     values = [run["value"] for run in runs if "value" in run]
     value, std = summary(values, row.spec.statistic) if values else (None, None)

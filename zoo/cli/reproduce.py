@@ -102,6 +102,10 @@ def _measured(row: Row) -> str:
     return f"{spec.split} {spec.metric}{scaled}"
 
 
+def _runs(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _listed(row: Row) -> dict[str, Any]:
     """What the list says of a row."""
     from zoo.training.recipe import label
@@ -111,7 +115,7 @@ def _listed(row: Row) -> dict[str, Any]:
         "row": row.name,
         "measured": _measured(row),
         "held against": row.reference(),
-        "runs": f"{spec.folds} folds" if spec.folds is not None else f"{spec.seeds} seeds",
+        "runs": _runs(spec.folds or spec.seeds, "seed" if spec.folds is None else "fold"),
         "tier": spec.tier,
         "recipe": label(row.recipe),
         "paper": spec.paper,
