@@ -39,7 +39,7 @@ def _boost(rapidity: float, axis: int) -> Tensor:
 
 
 def test_it_has_the_authors_number_of_parameters() -> None:
-    model = zoo.create("cgenn-toptagging")
+    model = zoo.create("lorentz_cgenn-toptagging")
     assert sum(p.numel() for p in model.parameters()) == 320_594
 
 
