@@ -138,3 +138,36 @@ def test_random_transports(kind: str) -> None:
 def test_bad_arguments(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make(**changes)
+
+
+@pytest.mark.parametrize("transport", ["features", "node"])
+def test_what_is_kept_of_a_graph_is_its_own(transport: str) -> None:
+    """Numbers changed in place and other graphs of the same nodes are seen to be others."""
+    model, data = make(transport=transport, stalk_dim=2), graph()
+    batch = data.clone()
+    batch.batch = torch.zeros(9, dtype=torch.int64)
+    model(batch)
+    batch.x.mul_(-2.0).add_(torch.linspace(0, 1, 5))
+    fresh = make(transport=transport, stalk_dim=2)
+    assert torch.equal(model(batch)["logits"], fresh(batch)["logits"])
+
+
+def test_the_graphs_of_a_batch_are_part_of_what_is_kept() -> None:
+    """A node with fewer neighbours than dimensions looks for others in its own graph only."""
+    x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    data = Data(x=x, edge_index=torch.tensor([[0, 1, 3, 4], [1, 0, 4, 3]]))
+    apart = data.clone()
+    data.batch, apart.batch = torch.zeros(6, dtype=torch.int64), torch.tensor([0, 0, 0, 1, 1, 1])
+    model, pairs = make(stalk_dim=2), torch.tensor([[0, 3], [1, 4]])
+    one, two = (model._transports(x, pairs, d.batch) for d in (data, apart))
+    assert not torch.allclose(one, two)
+    assert torch.equal(two, make(stalk_dim=2)._transports(x, pairs, apart.batch))
+
+
+@pytest.mark.parametrize("name", ["nsd", "conn_nsd"])
+def test_a_graph_seen_in_inference_mode_is_trained_on_later(name: str) -> None:
+    model, data = zoo.create(name, in_channels=5).double(), graph()
+    with torch.inference_mode():
+        model(data)
+    model(data)["logits"].sum().backward()
+    assert all(p.grad is not None for p in model.encoder.parameters())

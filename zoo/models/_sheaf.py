@@ -92,8 +92,10 @@ class SheafModel(GraphModel):
             known, pattern = self._graph
             if nodes == pattern.nodes and same(known, edge_index):
                 return pattern
-        pattern = on_sheaf.Pattern(on_sheaf.undirected_pairs(edge_index, nodes), nodes)
-        self._graph = edge_index.clone(), pattern
+        with torch.inference_mode(False):  # a graph that is kept may be trained on later
+            own = edge_index.clone()
+            pattern = on_sheaf.Pattern(on_sheaf.undirected_pairs(own, nodes), nodes)
+        self._graph = own, pattern
         return pattern
 
     def encode(self, x: Float[Tensor, "nodes features"]) -> Float[Tensor, "nodes width channels"]:

@@ -18,6 +18,7 @@ graphs may follow.
 
 from typing import Any, Literal, cast, get_args
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -104,7 +105,7 @@ class ConnNSD(SheafModel):
             SheafDiffusion(self.stalks, hidden_channels, **steps) for _ in range(num_layers)
         )
         # the last graph and its transports: training sees one graph again and again
-        self._known: tuple[Tensor, Tensor, Tensor] | None = None
+        self._known: tuple[list[Tensor], Tensor] | None = None
 
     def blocks(self) -> list[nn.Module]:
         """The parts in order from input to output, the head last."""
@@ -133,19 +134,25 @@ class ConnNSD(SheafModel):
 
     def _transports(self, x: Tensor, pairs: Tensor, owner: Tensor | None) -> Tensor:
         """O_uv of every pair."""
+        given = [x, pairs] if owner is None else [x, pairs, owner]
         if self._known is not None:
-            features, edges, carried = self._known
-            if same(features, x) and same(edges, pairs):
+            known, carried = self._known
+            if len(known) == len(given) and all(map(same, known, given)):
                 return carried
+        with torch.inference_mode(False):  # kept as they are now, to be trained on later
+            given = [tensor.clone() for tensor in given]
+            carried = self._computed(*given)
+        self._known = given, carried
+        return carried
+
+    def _computed(self, x: Tensor, pairs: Tensor, owner: Tensor | None = None) -> Tensor:
+        """O_uv of every pair (pairs, d, d)."""
         if self.transport == "features":
             bases = on_sheaf.local_bases(x, pairs, self.stalk_dim, owner)
-            carried = on_sheaf.transports(bases, pairs)
-        else:
-            carried = on_sheaf.random_transports(
-                x, pairs, self.stalk_dim, kind=self.transport, seed=self.transport_seed
-            )
-        self._known = x, pairs, carried
-        return carried
+            return on_sheaf.transports(bases, pairs)
+        return on_sheaf.random_transports(
+            x, pairs, self.stalk_dim, kind=self.transport, seed=self.transport_seed
+        )
 
 
 def _check(in_channels: int, num_layers: int, stalk_dim: int, transport: str) -> None:
