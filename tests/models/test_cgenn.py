@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import zoo
-from zoo.errors import CapabilityError, ConfigError, UnsupportedInputError
+from zoo.errors import CapabilityError, ConfigError, DataError, UnsupportedInputError
 from zoo.testing import SampleContract
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -104,6 +104,23 @@ def test_refusals() -> None:
         model(Data(pos=torch.zeros(3, 3), vel=torch.zeros(3, 3)))
     with pytest.raises(CapabilityError, match="no head"):
         model.replace_head(2)
+
+
+def test_plain_tensors_that_do_not_fit() -> None:
+    model = zoo.create("cgenn", hidden_channels=2, num_layers=1)
+    plain = {"loc": torch.ones(2, 5, 3), "vel": torch.ones(2, 5, 3), "charges": torch.ones(2, 5, 1)}
+    for change, words in (
+        ({"vel": torch.ones(2, 3, 5)}, r"vel \(2, 5, 3\), not \(2, 3, 5\)"),
+        ({"charges": None}, r"charges \(2, 5, 1\), not NoneType"),
+        ({"loc": torch.ones(5, 3)}, r"loc \(any, any, 3\), not \(5, 3\)"),
+    ):
+        with pytest.raises(UnsupportedInputError, match=words):
+            model(plain | change)
+    with pytest.raises(DataError, match="loc is in torch.float64 but the model is torch.float32"):
+        model({name: value.double() for name, value in plain.items()})
+    hull = zoo.create("cgenn", task="hull", hidden_channels=2, num_layers=1)
+    with pytest.raises(UnsupportedInputError, match=r"points \(any, 16, 5\), not \(2, 15, 5\)"):
+        hull({"points": torch.ones(2, 15, 5)})
 
 
 class TestCGENN(SampleContract):

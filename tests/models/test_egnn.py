@@ -165,6 +165,7 @@ def test_heads() -> None:
         ({"in_channels": -1}, "in_channels=-1"),
         ({"domain": "points"}, "velocity=True, charges=True: points have neither"),
         ({"target": "positons"}, "positions"),
+        ({"out_channels": 2}, "out_channels=2 with target='positions'"),
     ],
 )
 def test_impossible_models(config: dict[str, Any], words: str) -> None:
@@ -179,10 +180,14 @@ def test_unfit_samples() -> None:
     with pytest.raises(UnsupportedInputError, match="no charge"):
         model(data)
     data.charge = torch.ones(4, 2, dtype=torch.float64)
-    with pytest.raises(UnsupportedInputError, match=r"shape \(4, 2\), expected \(4\)"):
+    with pytest.raises(UnsupportedInputError, match=r"charge of the shape \(4,\).*not \(4, 2\)"):
         model(data)
     with pytest.raises(UnsupportedInputError, match=r"x has the shape \(4, 2\), expected \(4, 3\)"):
         make(in_channels=3)(sample(4))
+    data = sample(4)
+    data.vel = data.vel[:, :1]  # would be spread over all coordinates
+    with pytest.raises(UnsupportedInputError, match=r"vel of the shape \(4, 3\).*not \(4, 1\)"):
+        model(data)
 
 
 def test_it_learns_what_no_linear_map_can() -> None:

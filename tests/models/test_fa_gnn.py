@@ -149,7 +149,14 @@ def test_the_published_size() -> None:
 def test_refusals() -> None:
     with pytest.raises(ConfigError, match="hidden_channels=64.* multiple of dimension"):
         zoo.create("fa_gnn", hidden_channels=64)
+    with pytest.raises(ConfigError, match="dimension=9.*at most 8"):
+        zoo.create("fa_gnn", hidden_channels=18, dimension=9)
     model, data = make(), sample(4)
     del data.charge
     with pytest.raises(UnsupportedInputError, match="charge"):
         model(data)
+
+
+def test_no_particles_at_all() -> None:
+    none = Data(pos=torch.zeros(0, 3), vel=torch.zeros(0, 3), charge=torch.zeros(0))
+    assert make().float()(none)["prediction"].shape == (0, 3)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 import zoo
-from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.errors import ConfigError, DataError, UnsupportedInputError
 from zoo.functional import clifford
 from zoo.models.mvn import EPS, MVN, MVReLU
 from zoo.testing import SampleContract
@@ -120,6 +120,13 @@ def test_charges_matter() -> None:
     assert (model(data)["prediction"] - model(other)["prediction"]).abs().max() > 1e-3
 
 
+def test_charges_may_be_integers() -> None:
+    model, data, whole = make(), sample(5), sample(5)
+    whole.charge = data.charge.sign().long()
+    data.charge = data.charge.sign()
+    assert torch.equal(model(data)["prediction"], model(whole)["prediction"])
+
+
 def test_refusals() -> None:
     with pytest.raises(ConfigError, match="num_layers=0"):
         zoo.create("mvn", num_layers=0)
@@ -128,6 +135,10 @@ def test_refusals() -> None:
     del data.charge
     with pytest.raises(UnsupportedInputError, match=r"charge of the shape \(4,\).* not nothing"):
         model(data)
+    mixed = Batch.from_data_list([sample(4)])
+    mixed.vel = mixed.vel.float()
+    with pytest.raises(DataError, match=r"vel in the precision of pos, torch.float64, not in"):
+        model(mixed)
     flat = Data(pos=torch.zeros(3, 2), vel=torch.zeros(3, 2), charge=torch.ones(3))
     with pytest.raises(UnsupportedInputError, match="shape"):
         model(flat)

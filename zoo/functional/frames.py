@@ -27,6 +27,7 @@ count as none they are left out, so that all are finite.
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -113,9 +114,10 @@ def to_frames(
     """
     if centre:
         middle = found.centres.index_select(0, sample)
-        vectors = vectors - middle.reshape(len(middle), *[1] * (vectors.ndim - 2), -1)
+        vectors = vectors - middle.reshape(len(middle), *[1] * (vectors.ndim - 2), middle.shape[1])
     matrices = found.matrices.index_select(0, sample).transpose(0, 1)  # (elements, points, d, d)
-    flat = vectors.reshape(len(vectors), -1, vectors.shape[-1])
+    channels = math.prod(vectors.shape[1:-1])
+    flat = vectors.reshape(len(vectors), channels, vectors.shape[-1])
     return (flat @ matrices).reshape(len(matrices), *vectors.shape)
 
 
@@ -143,12 +145,12 @@ def from_frames(
             f"from_frames: the frames have {len(matrices)} elements, the vectors {len(vectors)}: "
             f"{tuple(vectors.shape)}; give what was made of the output of to_frames"
         )
-    flat = vectors.reshape(*vectors.shape[:2], -1, vectors.shape[-1])
+    flat = vectors.reshape(*vectors.shape[:2], math.prod(vectors.shape[2:-1]), vectors.shape[-1])
     mean = (flat @ matrices.mT).mean(0).reshape(vectors.shape[1:])
     if not centre:
         return mean
     middle = found.centres.index_select(0, sample)
-    return mean + middle.reshape(len(middle), *[1] * (mean.ndim - 2), -1)
+    return mean + middle.reshape(len(middle), *[1] * (mean.ndim - 2), middle.shape[1])
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from zoo.errors import UnsupportedInputError
+from zoo.errors import DataError, UnsupportedInputError
 from zoo.functional.complete_graph import complete_edges
 from zoo.functional.scatter import scatter_mean
 from zoo.models._inputs import SampleBatch, get
@@ -37,17 +37,17 @@ def charged(batch: SampleBatch) -> Charged:
         batch: PyG's `Batch` with `pos`, `vel` (n, d) and `charge` (n,).
     """
     graph = cast(Batch, batch)
-    counts = torch.diff(graph.ptr)
+    counts, charge = torch.diff(graph.ptr), graph.charge.to(graph.pos)
     sample = torch.repeat_interleave(counts)
     centre = scatter_mean(graph.pos, sample, len(counts)).index_select(0, sample)
     edges = complete_edges(counts)
     to, of = edges
-    product = graph.charge.index_select(0, to) * graph.charge.index_select(0, of)
+    product = charge.index_select(0, to) * charge.index_select(0, of)
     return Charged(
         graph.pos,
         graph.pos - centre,
         graph.vel,
-        graph.charge,
+        charge,
         sample,
         len(counts),
         edges,
@@ -55,22 +55,35 @@ def charged(batch: SampleBatch) -> Charged:
     )
 
 
-def check_charged(batch: SampleBatch, title: str) -> None:
-    """Refuses particles without velocities or charges, or with some of another shape.
+def check_charged(
+    batch: SampleBatch, title: str, *, velocity: bool = True, charges: bool = True
+) -> None:
+    """Refuses particles without velocities or charges, or with some of another shape or precision.
 
     Args:
-        batch: of particles.
+        batch: of particles; charges may be integers.
         title: names the model in the message.
+        velocity: whether the model takes velocities.
+        charges: whether it takes charges.
 
     Raises:
         UnsupportedInputError: names the field, its shape and the one that was expected.
+        DataError: for another precision than that of the positions.
     """
     pos = cast(Tensor, get(batch, "pos"))
-    for name, shape in (("vel", tuple(pos.shape)), ("charge", (len(pos),))):
+    wanted = {"vel": tuple(pos.shape)} if velocity else {}
+    wanted |= {"charge": (len(pos),)} if charges else {}
+    for name, shape in wanted.items():
         value = get(batch, name)
         if value is None or tuple(value.shape) != shape:
             found = "nothing" if value is None else str(tuple(value.shape))
             raise UnsupportedInputError(
                 f"{title} takes {name} of the shape {shape}, one entry for each particle, not "
                 f"{found}; an array of another name is named by keys={{{name!r}: ...}}"
+            )
+        whole = name == "charge" and not (value.is_floating_point() or value.is_complex())
+        if value.dtype != pos.dtype and not whole:
+            raise DataError(
+                f"{title} takes {name} in the precision of pos, {pos.dtype}, not in {value.dtype}; "
+                "cast one of the two, or give raw samples (a list), which are cast"
             )

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from zoo.errors import CapabilityError, ConfigError, UnsupportedInputError
+from zoo.errors import CapabilityError, ConfigError, DataError, UnsupportedInputError
 from zoo.functional import clifford
 from zoo.functional.complete_graph import complete_edges
 from zoo.functional.scatter import scatter_mean
@@ -40,7 +40,8 @@ from zoo.layers.clifford import (
     MVLinear,
     MVSiLU,
 )
-from zoo.models._inputs import Raw, SampleBatch, get
+from zoo.models._inputs import Raw, SampleBatch
+from zoo.models._particles import check_charged
 from zoo.models._sample import SampleModel
 from zoo.registry import register
 
@@ -194,17 +195,8 @@ class CGENN(SampleModel):
 
     def check(self, batch: SampleBatch) -> None:
         """Refuses particles without velocities or charges."""
-        if self.task != "nbody":
-            return
-        pos = cast(Tensor, get(batch, "pos"))
-        for name, shape in (("vel", tuple(pos.shape)), ("charge", (len(pos),))):
-            value = get(batch, name)
-            if value is None or tuple(value.shape) != shape:
-                found = "nothing" if value is None else str(tuple(value.shape))
-                raise UnsupportedInputError(
-                    f"{self._title()} takes {name} of the shape {shape}, one entry for each "
-                    f"particle, not {found}"
-                )
+        if self.task == "nbody":
+            check_charged(batch, self._title())
 
     def __call__(self, inputs: Raw, **options: Any) -> dict[str, Tensor]:
         """Evaluates samples; see `SampleModel`.
@@ -245,7 +237,7 @@ class CGENN(SampleModel):
 
     def _moved(self, pos: Tensor, vel: Tensor, charge: Tensor, counts: Tensor) -> Tensor:
         """Later positions (n, 3) of particles in samples of `counts` each."""
-        of = self.algebra
+        of, charge = self.algebra, charge.to(pos)
         sample = torch.repeat_interleave(counts)
         centre = scatter_mean(pos, sample, len(counts)).index_select(0, sample)
         scalar = clifford.embed(charge[:, None], 0, of)
@@ -261,13 +253,38 @@ class CGENN(SampleModel):
 
     def _plain(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         if self.task == "nbody":
-            loc, vel, charges = (inputs[name] for name in ("loc", "vel", "charges"))
+            loc = self._tensor(inputs, "loc", (None, None, 3))
+            vel = self._tensor(inputs, "vel", tuple(loc.shape))
+            charges = self._tensor(inputs, "charges", (*loc.shape[:2], 1))
             counts = torch.full((len(loc),), loc.shape[1], device=loc.device)
             flat = (loc.reshape(-1, 3), vel.reshape(-1, 3), charges.reshape(-1))
             return {"loc_end": self._moved(*flat, counts).reshape(loc.shape)}
+        points = self._tensor(inputs, "points", (None, *cast(tuple[int, int], self.sample_shape)))
         if self.task == "o3":
-            return {"multivector": self._multivectors(inputs["points"])}
-        return {"volume": self.forward({"x": inputs["points"]})["prediction"][:, 0]}
+            return {"multivector": self._multivectors(points)}
+        return {"volume": self.forward({"x": points})["prediction"][:, 0]}
+
+    def _tensor(
+        self, inputs: Mapping[str, Any], name: str, shape: tuple[int | None, ...]
+    ) -> Tensor:
+        """One of the authors' plain tensors, None in `shape` for an axis of any length."""
+        value = inputs.get(name)
+        found = tuple(value.shape) if isinstance(value, Tensor) else ()
+        fits = len(found) == len(shape) and all(
+            wanted in (None, size) for wanted, size in zip(shape, found, strict=True)
+        )
+        if not isinstance(value, Tensor) or not fits:
+            told = found if isinstance(value, Tensor) else type(value).__name__
+            spelled = ", ".join("any" if axis is None else str(axis) for axis in shape)
+            raise UnsupportedInputError(
+                f"{self._title()} with task={self.task!r} takes a tensor {name} ({spelled}), not "
+                f"{told}; the names given are {', '.join(inputs)}"
+            )
+        if value.dtype != self.dtype:
+            raise DataError(
+                f"{name} is in {value.dtype} but the model is {self.dtype}; cast one of the two"
+            )
+        return value
 
 
 def _check(name: str, task: Task, sizes: Mapping[str, int]) -> None:

@@ -27,13 +27,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from zoo.errors import CapabilityError, ConfigError, UnsupportedInputError
+from zoo.errors import CapabilityError, ConfigError
 from zoo.functional import clifford, simplicial
 from zoo.functional.clifford import Algebra
 from zoo.functional.scatter import scatter_mean
 from zoo.functional.simplicial import Simplices
 from zoo.layers.clifford import CEMLP, CliffordMessage, MVLinear
 from zoo.models._inputs import SampleBatch, get
+from zoo.models._particles import check_charged
 from zoo.models._sample import SampleModel
 from zoo.registry import register
 
@@ -160,17 +161,8 @@ class CSMPN(SampleModel):
 
     def check(self, batch: SampleBatch) -> None:
         """Refuses particles without velocities, or without the charges that the model takes."""
-        if self.domain != "particles":
-            return
-        pos = cast(Tensor, get(batch, "pos"))
-        wanted = {"vel": tuple(pos.shape)} | ({"charge": (len(pos),)} if self.charges else {})
-        for name, shape in wanted.items():
-            value = get(batch, name)
-            if value is None or tuple(value.shape) != shape:
-                found = "nothing" if value is None else str(tuple(value.shape))
-                raise UnsupportedInputError(
-                    f"{self._title()} takes {name} of the shape {shape}, not {found}"
-                )
+        if self.domain == "particles":
+            check_charged(batch, self._title(), charges=self.charges)
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """Predictions.
@@ -211,7 +203,7 @@ class CSMPN(SampleModel):
             graph = cast(Batch, batch)
             known.append(clifford.embed(graph.vel, 1, self.algebra))
             if self.charges:
-                known.append(clifford.embed(graph.charge[:, None], 0, self.algebra))
+                known.append(clifford.embed(graph.charge.to(centred)[:, None], 0, self.algebra))
         return torch.stack(known, dim=1)
 
     def _simplices(self, values: Tensor, faces: Simplices, counts: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from zoo.functional.complete_graph import complete_edges
 from zoo.functional.scatter import scatter_mean, scatter_sum
 from zoo.functional.squares import safe_norm
 from zoo.models._inputs import SampleBatch, get
+from zoo.models._particles import check_charged
 from zoo.models._sample import SampleModel
 from zoo.registry import register
 
@@ -105,7 +106,7 @@ class EGNN(SampleModel):
     Args:
         in_channels: invariant features `x` of each particle beside what the model takes itself.
         hidden_channels: of features and messages.
-        out_channels: numbers predicted for each particle or sample; not used for positions.
+        out_channels: numbers predicted for each particle or sample; 1 for positions.
         num_layers: steps of messages.
         target: what `prediction` is: "positions" (n, d), equivariant; "nodes" (n, out_channels) or
             "samples" (samples, out_channels), invariant.
@@ -135,6 +136,11 @@ class EGNN(SampleModel):
         if domain == "points" and (velocity or charges):
             raise ConfigError(
                 f"velocity={velocity}, charges={charges}: points have neither; set both to False"
+            )
+        if target == "positions" and out_channels != 1:
+            raise ConfigError(
+                f"EGNN: out_channels={out_channels} with target='positions', which has one answer "
+                "for each coordinate; it is for target='nodes' and 'samples'"
             )
         self.in_channels, self.hidden_channels = in_channels, hidden_channels
         self.target: Target = target
@@ -179,20 +185,19 @@ class EGNN(SampleModel):
         nodes = len(cast(Tensor, get(batch, "pos")))
         wanted = {"vel": self.velocity, "charge": self.charges, "x": self.in_channels > 0}
         for name in (name for name, needed in wanted.items() if needed):
-            value = get(batch, name)
-            if value is None:
+            if get(batch, name) is None:
                 raise UnsupportedInputError(
                     f"the samples have no {name}, which this {self._title()} takes: give it (an "
                     f"array of another name by keys={{{name!r}: ...}}), or make a model with "
                     "velocity=False, charges=False or in_channels=0"
                 )
-            tail = {"charge": (), "x": (self.in_channels,)}.get(name)
-            if len(value) != nodes or (tail is not None and tuple(value.shape[1:]) != tail):
-                spelled = ", ".join(map(str, (nodes, *(tail or ()))))
-                raise UnsupportedInputError(
-                    f"{name} has the shape {tuple(value.shape)}, expected ({spelled}), one entry "
-                    "for each particle"
-                )
+        check_charged(batch, self._title(), velocity=self.velocity, charges=self.charges)
+        x = get(batch, "x") if self.in_channels else None
+        if x is not None and tuple(x.shape) != (nodes, self.in_channels):
+            raise UnsupportedInputError(
+                f"x has the shape {tuple(x.shape)}, expected ({nodes}, {self.in_channels}), one "
+                "row for each particle"
+            )
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """Later positions, or invariant numbers; and the features of all particles.
@@ -223,7 +228,8 @@ class EGNN(SampleModel):
         ends = [graph.pos.index_select(0, end) for end in (to, of)]
         known = [(ends[0] - ends[1]).square().sum(-1)]
         if self.charges:
-            known.insert(0, graph.charge.index_select(0, to) * graph.charge.index_select(0, of))
+            charge = graph.charge.to(graph.pos)
+            known.insert(0, charge.index_select(0, to) * charge.index_select(0, of))
         return torch.stack(known, dim=-1)
 
     def _features(self, graph: Batch) -> Tensor:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.functional.frames import FrameGroup, Frames, frames, from_frames, to_frames
+from zoo.functional.frames import LIMIT, FrameGroup, Frames, frames, from_frames, to_frames
 from zoo.functional.scatter import scatter_mean
 from zoo.models._inputs import SampleBatch
 from zoo.models._particles import charged, check_charged
@@ -45,7 +45,7 @@ class FAGNN(SampleModel):
         hidden_channels: features of a particle, a multiple of `dimension`: read as vectors between
             layers.
         num_layers: steps of messages.
-        dimension: of space.
+        dimension: of space, at most 8.
         reflections: frames of all orthogonal matrices, 2^dimension elements, equivariant under
             reflections, too; False for those of rotations alone, half as many.
         detach: whether frames are constants for the gradients of a model in training.
@@ -67,6 +67,11 @@ class FAGNN(SampleModel):
                 f"FAGNN: hidden_channels={hidden_channels}, num_layers={num_layers}, "
                 f"dimension={dimension}; expected numbers >= 1, hidden_channels a multiple of "
                 "dimension"
+            )
+        if dimension > LIMIT:
+            raise ConfigError(
+                f"FAGNN: dimension={dimension}; a frame has 2^dimension elements; "
+                f"dimensions are at most {LIMIT}"
             )
         super().__init__(sample_shape=(dimension,), outputs=("prediction",))
         self.dimension, self.detach = dimension, detach
@@ -118,14 +123,19 @@ class FAGNN(SampleModel):
             h, _ = layer(h, pos, None, edges, product)
         steps = self.decoder(h).unflatten(0, (elements, count))
         step = from_frames(steps, given.sample, found)
-        return {"prediction": given.pos + step, "embedding": h.unflatten(0, (elements, -1)).mean(0)}
+        return {
+            "prediction": given.pos + step,
+            "embedding": h.unflatten(0, (elements, count)).mean(0),
+        }
 
     def _seen_again(
         self, h: Tensor, sample: Tensor, samples: int, found: Frames
     ) -> tuple[Frames, Tensor]:
         """Channels as vectors, averaged over one frame, and seen in their own."""
         elements, dim = found.matrices.shape[1], self.dimension
-        latent = h.unflatten(0, (elements, -1)).unflatten(-1, (-1, dim))  # (elements, n, c, d)
+        latent = h.unflatten(0, (elements, len(sample))).unflatten(
+            -1, (-1, dim)
+        )  # (elements, n, c, d)
         vectors = from_frames(latent, sample, found)
         owner = sample.repeat_interleave(vectors.shape[1])
         own = self._frames(vectors.flatten(0, 1), owner, samples, None)
