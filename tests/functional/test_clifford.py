@@ -1,5 +1,6 @@
 """Clifford algebras against the `clifford` package, a dense einsum, and their own laws."""
 
+import inspect
 import itertools
 import warnings
 from collections.abc import Callable
@@ -247,3 +248,18 @@ def test_refusals() -> None:
     cone = clifford.versor(torch.tensor([[1.0, 1.0]]), algebra(1, 1))
     with pytest.raises(UnsupportedInputError, match="versors"):
         clifford.act(cone, x, algebra(1, 1))
+
+
+def test_factors_that_would_be_read_otherwise_are_refused() -> None:
+    of = algebra(2)
+    x, weight = torch.ones(4, 2, 4), torch.ones(2, len(of.paths))
+    plain = inspect.unwrap(clifford.weighted_product)  # without the tests' checker of shapes
+    with pytest.raises(UnsupportedInputError, match=r"of one shape, not \(4, 2, 4\) and \(2, 4"):
+        plain(x, x.transpose(0, 1), weight, of)
+    with pytest.raises(UnsupportedInputError, match=r"the weight is \(4, 10\).*expected \(2, 10\)"):
+        plain(x, x, weight.repeat(2, 1), of)
+    connected = inspect.unwrap(clifford.connected_product)
+    with pytest.raises(UnsupportedInputError, match=r"expected \(3, 2, 10\)"):
+        connected(x, x, torch.ones(3, 1, len(of.paths)), of)
+    with pytest.raises(UnsupportedInputError, match=r"float32 and torch.float64.*one precision"):
+        clifford.geometric_product(x, x.double(), of)

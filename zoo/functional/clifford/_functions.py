@@ -112,8 +112,12 @@ def weighted_product(
         y: right factors, of the same shape.
         weight: in the order of `of.paths`.
         of: the algebra.
+
+    Raises:
+        UnsupportedInputError: for factors or weights of other shapes.
     """
     _check("weighted_product", of, x, y)
+    _check_factors("weighted_product", x, y, weight, x.shape[-2:-1], of)
     a, b = _flat(x), _flat(y)
     if wanted(a):
         out = fuse(sum_of_paths(of), of, a, b, weight.T)
@@ -137,8 +141,12 @@ def connected_product(
         y: right factors, of the same shape.
         weight: in the order of `of.paths`.
         of: the algebra.
+
+    Raises:
+        UnsupportedInputError: for factors or weights of other shapes.
     """
     _check("connected_product", of, x, y)
+    _check_factors("connected_product", x, y, weight, (*weight.shape[:1], *x.shape[-2:-1]), of)
     out = channels_first(multiply_connected(_flat(x), _flat(y), weight, of))
     return out.reshape(*x.shape[:-2], *out.shape[-2:])
 
@@ -274,3 +282,34 @@ def _check(where: str, of: Algebra, *tensors: Tensor) -> None:
                 f"clifford.{where}: the last axis holds the {of.blades} blades of "
                 f"Cl{of.signature}; the shape is {tuple(x.shape)}"
             )
+    if len({x.dtype for x in tensors}) > 1:
+        raise UnsupportedInputError(
+            f"clifford.{where}: the factors are {' and '.join(str(x.dtype) for x in tensors)}; "
+            "bring both to one precision"
+        )
+
+
+def _check_factors(
+    where: str, x: Tensor, y: Tensor, weight: Tensor, channels: tuple[int, ...], of: Algebra
+) -> None:
+    """Refuses what would be read in another order, or spread over channels.
+
+    Args:
+        where: names the product.
+        x: left factors.
+        y: right factors.
+        weight: of the paths.
+        channels: axes of the weight before the paths.
+        of: the algebra.
+    """
+    if x.ndim < 2 or x.shape != y.shape:
+        raise UnsupportedInputError(
+            f"clifford.{where} takes two factors (..., channels, {of.blades}) of one shape, not "
+            f"{tuple(x.shape)} and {tuple(y.shape)}; expand the smaller one"
+        )
+    shape = (*channels, len(of.paths))
+    if tuple(weight.shape) != shape or weight.dtype != x.dtype:
+        raise UnsupportedInputError(
+            f"clifford.{where}: the weight is {tuple(weight.shape)} in {weight.dtype}; expected "
+            f"{shape} in {x.dtype}, the last axis in the order of the {len(of.paths)} paths"
+        )
