@@ -204,15 +204,72 @@ def test_runs_that_diverge_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     always = False
     found = run(tmp_path, "mine.a")
     assert found.runs[0]["failed"] == "training diverged: really"
-    assert found.count == 1 and "1 of 2 runs failed" in found.says()
-    assert found.verdict.result == "PASS" and not found.passed  # not all runs of the row
+    assert found.count == 1 and not found.passed
+    assert found.verdict.result == "FAILED" and found.value is not None
+    words = "FAILED: 1 of 2 runs failed (training diverged: really); without them better by"
+    assert found.says().startswith(words)
     always = True
     (tmp_path / "out" / "mine.a.full.json").unlink()
     nothing = run(tmp_path, "mine.a", overwrite=True)
     assert nothing.verdict.result == "FAILED" and nothing.value is None
-    assert nothing.says().startswith("FAILED: no run was finished")
+    assert nothing.says() == (
+        "FAILED: no run was finished; 2 of 2 runs failed (training diverged: really)"
+    )
     with pytest.raises(RecipeError, match="no run of mine.slow was finished"):
         run(tmp_path, "mine.better")
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_a_number_that_is_none_never_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statistic: str
+) -> None:
+    """Also where it sorts into the middle, or is measured once and never written down."""
+    recipe(tmp_path, [{**ROWS[0], "seeds": 3, "statistic": statistic}])
+    train = reproducing.train
+
+    def odd(*words: Any, **options: Any) -> Any:
+        report = train(*words, **options)
+        if options["overrides"]["trainer.seed"] == 2:
+            report.metrics["test"]["mse"] = float("nan")
+            report.save()
+        return report
+
+    monkeypatch.setattr(reproducing, "train", odd)
+    for found in (run(tmp_path, "mine.a"), run(tmp_path, "mine.a")):  # the second from the files
+        assert found.count == 2 and found.verdict.result == "FAILED" and not found.passed
+        assert found.runs[2]["failed"] == "mse of the test split is not finite"
+        assert "NaN" not in found.path.read_text()
+
+
+def test_a_row_fails_with_the_one_that_it_is_held_against(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, better = {**ROWS[3], "seeds": 2}, ROWS[2]
+    recipe(tmp_path, [better, slow])
+    train = reproducing.train
+
+    def failing(*words: Any, **options: Any) -> Any:
+        if options["overrides"]["trainer.seed"] == 1:
+            raise RecipeError("training diverged: really")
+        return train(*words, **options)
+
+    monkeypatch.setattr(reproducing, "train", failing)
+    found = run(tmp_path, "mine.better")
+    assert found.count == 1 and not found.passed
+    assert "1 of 2 runs of mine.slow failed (training diverged" in found.says()
+
+
+def test_other_data_make_other_runs(tmp_path: Path) -> None:
+    recipe(tmp_path)
+    first = run(tmp_path, "mine.a", seeds=1)
+    assert plan_runs(first.row, "full", 1)[0].folder == Path(first.runs[0]["folder"]).name
+    with np.load(tmp_path / "data.npz") as old:
+        np.savez(tmp_path / "data.npz", x=old["x"], y=old["y"] + 3.0 * old["x"][:, :1])
+    other = run(tmp_path, "mine.a", seeds=1)
+    assert other.runs[0]["folder"] != first.runs[0]["folder"] and other.value != first.value
+    (tmp_path / "data.npz").unlink()
+    gone = run(tmp_path, "mine.a", seeds=1)
+    assert gone.verdict.result == "FAILED" and "there is no file" in gone.says()
 
 
 @pytest.mark.parametrize(
@@ -221,6 +278,12 @@ def test_runs_that_diverge_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"metric": "accuracy"}, {}, "asks for 'accuracy', which the task regression does not"),
         ({"against": {"row": "mine.x"}, "limit": None}, {}, "held against it in turn"),
         ({"against": {"row": "mine.nothing"}, "limit": None}, {}, "called 'mine.nothing'"),
+        (
+            {"against": {"row": "mine.slow"}, "limit": None},
+            {},
+            "mine.x has metric: mae, but is held against mine.slow, which has metric: rmse",
+        ),
+        ({}, {"data": {"source": "data.npz", "settings": {"train": 9}}}, "is a file; leave"),
         ({}, {"tiers": {}}, "no tier 'short', neither"),
         ({}, {"trainer": {"devices": 2}}, "several processes per run"),
     ],

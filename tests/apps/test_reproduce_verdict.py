@@ -75,6 +75,13 @@ def test_nothing_to_compare() -> None:
     assert (found.result, found.ours, found.difference) == ("FAILED", None, None)
 
 
+@pytest.mark.parametrize(("ours", "result"), [(3.0, "FAILED"), (13.0, "GAP")])
+def test_nothing_passes_where_runs_failed(ours: float, result: str) -> None:
+    found = judge(row(**WITH_STD), ours, 10.0, higher=False, failed="1 of 3 runs failed (why)")
+    assert found.result == result and found.words.startswith(f"{result}: ")
+    assert "1 of 3 runs failed (why)" in found.words and found.ours == ours
+
+
 def test_statistics() -> None:
     assert summary([1.0, 2.0, 9.0], "mean") == (4.0, pytest.approx(19.0**0.5))
     assert summary([1.0, 2.0, 9.0], "median")[0] == 2.0

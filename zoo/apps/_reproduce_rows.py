@@ -1,5 +1,6 @@
 """The rows of published tables that recipes name, and the runs that one of them takes."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,6 +87,21 @@ def find_row(name: str, rows: Mapping[str, Row]) -> Row:
     return rows[name]
 
 
+def check_alike(row: Row, other: Row) -> None:
+    """Refuses to hold a row against one whose number means something else.
+
+    Raises:
+        RecipeError: naming what differs.
+    """
+    for name in ("metric", "split", "scale", "percent"):
+        ours, theirs = getattr(row.spec, name), getattr(other.spec, name)
+        if ours != theirs:
+            raise RecipeError(
+                f"{row.recipe}: {row.name} has {name}: {ours}, but is held against {other.name}, "
+                f"which has {name}: {theirs}; make them equal"
+            )
+
+
 @dataclass(frozen=True)
 class Run:
     """One run: which seed or fold, and the recipe with all changes.
@@ -95,17 +111,23 @@ class Run:
         tier: of the recipe, if it has the tier.
         overrides: of the recipe.
         recipe: resolved.
+        data: digest of the file or folder with the data; empty for a set by name.
     """
 
     label: Mapping[str, int]
     tier: str | None
     overrides: Mapping[str, Any]
     recipe: Recipe
+    data: str = ""
 
     @cached_property
     def folder(self) -> str:
-        """The name of its folder: the digest of the recipe, so that rows share equal runs."""
-        return self.recipe.sha256()[:16]
+        """The name of its folder: the digest of recipe and data, so that rows share equal runs and
+        other data make other runs."""
+        whole = self.recipe.sha256()
+        if self.data:
+            whole = hashlib.sha256(f"{whole} {self.data}".encode()).hexdigest()
+        return whole[:16]
 
 
 def plan_runs(row: Row, tier: str, count: int | None) -> list[Run]:
@@ -126,7 +148,7 @@ def plan_runs(row: Row, tier: str, count: int | None) -> list[Run]:
     total = count if count is not None else (spec.folds or spec.seeds)
     if total < 1:
         raise ConfigError(f"{total} runs of {row.name}; one is the least")
-    runs = []
+    runs: list[Run] = []
     for number in range(total):
         if spec.folds is not None:
             base = recipes.load(row.recipe, tier=name, overrides=changes)
@@ -136,7 +158,8 @@ def plan_runs(row: Row, tier: str, count: int | None) -> list[Run]:
             if spec.redraw:
                 overrides["data.settings.seed"] = number
         resolved = recipes.load(row.recipe, tier=name, overrides=overrides)
-        runs.append(Run(label, name, overrides, resolved))
+        data = runs[0].data if runs else _data_digest(resolved, row.recipe.parent)
+        runs.append(Run(label, name, overrides, resolved, data))
     start(runs[0].recipe, lambda key: recipes.place(row.recipe, key))
     trainer = runs[0].recipe.trainer
     if trainer.devices * trainer.num_nodes > 1:
@@ -145,6 +168,19 @@ def plan_runs(row: Row, tier: str, count: int | None) -> list[Run]:
             "the next, so set trainer.devices and trainer.num_nodes to 1 in the row"
         )
     return runs
+
+
+def _data_digest(recipe: Recipe, beside: Path) -> str:
+    """SHA-256 of the bytes of the data, or of their description beside; empty for the name of a
+    set that ships, or is computed."""
+    place = Path(prepare.data_source(recipe, beside))
+    if not place.exists():
+        place = Path(f"{place}.yaml")
+        if not place.is_file():
+            return ""
+    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
+    words = [f"{path.relative_to(place)} {prepare.sha256(path)}" for path in files]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def _metric(row: Row, recipe: Recipe) -> dict[str, Any]:

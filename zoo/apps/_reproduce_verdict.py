@@ -16,7 +16,8 @@ class Verdict:
     """How ours compares.
 
     Attributes:
-        result: "PASS", "GAP", or "FAILED" where there is nothing to compare.
+        result: "PASS", "GAP", or "FAILED" where there is nothing to compare, or where what there is
+            would pass but runs failed.
         ours: the statistic over all runs.
         reference: the number that it is held against.
         bound: the worst value that passes.
@@ -57,7 +58,9 @@ def bound_of(row: ReproduceRow, reference: float, *, higher: bool) -> float:
     return reference if row.against is None else reference + better * row.against.margin
 
 
-def judge(row: ReproduceRow, ours: float | None, reference: float, *, higher: bool) -> Verdict:
+def judge(
+    row: ReproduceRow, ours: float | None, reference: float, *, higher: bool, failed: str = ""
+) -> Verdict:
     """Compares ours with the reference.
 
     Args:
@@ -65,17 +68,24 @@ def judge(row: ReproduceRow, ours: float | None, reference: float, *, higher: bo
         ours: None where no run was finished.
         reference: see `bound_of`.
         higher: whether a higher value is better.
+        failed: which runs failed and why, in words; then nothing passes.
     """
     bound = bound_of(row, reference, higher=higher)
     if ours is None:
-        return Verdict(FAILED, None, reference, bound, words="FAILED: no run was finished")
+        words = "; ".join(["FAILED: no run was finished", *([failed] if failed else [])])
+        return Verdict(FAILED, None, reference, bound, words=words)
     better = ours > reference if higher else ours < reference
     passed = ours >= bound if higher else ours <= bound
     difference = ours - reference
     relative = difference / abs(reference) if reference else None
     result = PASS if passed else GAP
     than = "than" if difference else "to"
-    words = f"{result}: {_size(better, difference, relative)}{_allowed(row, bound, passed, than)}"
+    size = f"{_size(better, difference, relative)}{_allowed(row, bound, passed, than)}"
+    if failed and passed:
+        result, size = FAILED, f"{failed}; without them {size}"
+    elif failed:
+        size = f"{size}; {failed}"
+    words = f"{result}: {size}"
     return Verdict(result, ours, reference, bound, better, difference, relative, words)
 
 

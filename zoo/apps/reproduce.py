@@ -1,12 +1,13 @@
 """`zoo.reproduce`: runs the recipe behind a row of a published table and says how it compares.
 
 The rows stand in the recipes, under `reproduce:` (`zoo.training._reproduce_section`). Every run has
-a folder of its own, named by the digest of its recipe: what is finished is never run again, what
-was stopped goes on, and rows whose runs are equal share them.
+a folder of its own, named by the digest of its recipe and of its data's file: what is finished is
+never run again, what was stopped goes on, and rows whose runs are equal share them.
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import numpy as np
 from zoo._files import write_atomic
 from zoo.apps import _reproduce_card
 from zoo.apps._reproduce_rows import Row as Row
-from zoo.apps._reproduce_rows import Run, domain_of, find_row, plan_runs
+from zoo.apps._reproduce_rows import Run, check_alike, domain_of, find_row, plan_runs
 from zoo.apps._reproduce_rows import find_rows as find_rows
 from zoo.apps._reproduce_verdict import Verdict, judge, summary
 from zoo.errors import ConfigError, Interrupted, OutputError, RecipeError, ZooError, nearest
@@ -66,9 +67,8 @@ class Reproduction:
 
     @property
     def passed(self) -> bool:
-        """Whether the row itself was run, all its runs were finished, and it is reproduced."""
-        done = self.count == len(self.runs)
-        return self.is_the_row and done and self.verdict.result == "PASS"
+        """Whether the row itself was run, no run failed, and it is reproduced."""
+        return self.is_the_row and self.verdict.result == "PASS"
 
     @property
     def count(self) -> int:
@@ -86,15 +86,13 @@ class Reproduction:
 
     def says(self) -> str:
         """The verdict in words; that of another tier than the row's never reads as the row's."""
-        failed = len(self.runs) - self.count
-        rest = f"; {failed} of {len(self.runs)} runs failed" if failed else ""
         if self.is_the_row:
-            return self.verdict.words + rest
+            return self.verdict.words
         word, _, size = self.verdict.words.partition(": ")
         stands = {"PASS": "within what is allowed", "GAP": "not within what is allowed"}
         return (
             f"{self.tier} run, not the row's ({self.row.spec.tier}): "
-            f"{stands.get(word, 'failed')}, {size}{rest}"
+            f"{stands.get(word, 'failed')}, {size}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,7 +149,7 @@ def reproduce(
 
     Returns:
         Ours, the published number, and PASS (not worse by more than two standard deviations, or
-        5 %) or GAP with its size.
+        5 %), GAP with its size, or FAILED where runs failed and nothing says GAP.
 
     Raises:
         UnknownNameError: no such row; offers the nearest.
@@ -199,6 +197,7 @@ def _row(
                 "in turn; one of them needs a number of its own"
             )
         second = find_row(against.row, rows if against.row in rows else find_rows())
+        check_alike(row, second)
         other = _row(second, rows, folder, tier, seeds, overwrite, progress, (*asked, row.name))
     runs = [_run(row, plan, folder / "runs" / plan.folder, overwrite, progress) for plan in plans]
     values = [run["value"] for run in runs if "value" in run]
@@ -209,7 +208,13 @@ def _row(
         runs=runs,
         value=value,
         std=std,
-        verdict=judge(row.spec, value, _reference(row, other), higher=row.spec.metric in HIGHER),
+        verdict=judge(
+            row.spec,
+            value,
+            _reference(row, other),
+            higher=row.spec.metric in HIGHER,
+            failed=_failures(runs, other),
+        ),
         path=folder / f"{row.name}.{tier}.json",
         against=other,
         details={
@@ -221,6 +226,16 @@ def _row(
     )
     result.save()
     return result
+
+
+def _failures(runs: Sequence[Mapping[str, Any]], other: Reproduction | None) -> str:
+    """Which runs failed, also of the row that this one is held against, and why the first did."""
+    words = []
+    for whose, some in (("", runs), (f" of {other.row.name}", other.runs) if other else ("", ())):
+        why = [run["failed"] for run in some if "failed" in run]
+        if why:
+            words.append(f"{len(why)} of {len(some)} runs{whose} failed ({why[0]})")
+    return "; ".join(words)
 
 
 def _reference(row: Row, other: Reproduction | None) -> float:
@@ -283,12 +298,15 @@ def _value(row: Row, plan: Run, report: Mapping[str, Any]) -> float:
     """
     spec = row.spec
     part = report["metrics"].get(spec.split, {})
-    if part.get(spec.metric) is None:
+    if spec.metric not in part:
         raise RecipeError(
             f"{row.recipe}: the row {row.name} asks for {spec.metric} of the {spec.split} split; "
             f"the run has {', '.join(part) or 'no such split'}"
         )
-    value = float(part[spec.metric]) * (100.0 if spec.percent else 1.0)
+    found = part[spec.metric]
+    if found is None or not math.isfinite(found):
+        raise RecipeError(f"{spec.metric} of the {spec.split} split is not finite")
+    value = float(found) * (100.0 if spec.percent else 1.0)
     return value if spec.scale == "none" else value / _variance(row, plan)
 
 

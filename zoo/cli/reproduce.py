@@ -46,7 +46,7 @@ def command(
     ] = False,
     as_json: _common.Json = False,
 ) -> None:
-    """Run the recipe behind a row of a published table: ours, published, PASS or GAP.
+    """Run the recipe behind a row of a published table: ours, published, PASS, GAP or FAILED.
 
     Finished runs in the output folder are kept, a stopped one goes on. Exit code 3: the row's own
     tier was run and is not reproduced.

@@ -12,7 +12,7 @@ import yaml
 from ase.data import atomic_numbers, chemical_symbols
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from zoo import hub, registry
+from zoo import datasets, hub, registry
 from zoo._files import write_atomic
 from zoo.datasets import AtomsDataset
 from zoo.errors import ConfigError, DataError, OutputError, RecipeError, ZooError, nearest
@@ -85,6 +85,25 @@ def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
             f"{path}: can't resume, the settings have changed in {', '.join(changed)}; "
             "resume with the same ones, or start again in another folder"
         )
+
+
+def data_source(recipe: Recipe, beside: Path) -> str | Path:
+    """What `zoo.datasets.open` is given: a path, also one that is relative to the recipe, or the
+    name of a set with its settings.
+
+    Raises:
+        RecipeError: settings of a file.
+    """
+    options = recipe.data
+    own, near = Path(options.source), beside / options.source
+    if not options.settings:
+        return near if not own.exists() and near.exists() else options.source
+    if options.source not in datasets.shipped() and (own.exists() or near.exists()):
+        raise RecipeError(
+            f"data.settings are for sets that are computed when they are opened, and "
+            f"{options.source} is a file; leave settings out"
+        )
+    return options.name
 
 
 def sha256(path: Path) -> str:

@@ -198,10 +198,12 @@ def _scores(
 def _open(recipe: Recipe, beside: Path) -> AtomsDataset:
     """Opens the data set; a relative path may be relative to the recipe."""
     options = recipe.data
-    near = beside / options.source
-    source = near if not Path(options.source).exists() and near.is_file() else options.name
     dataset = datasets.open(
-        source, keys=options.keys, units=options.units, splits=options.splits, domain="atoms"
+        prepare.data_source(recipe, beside),
+        keys=options.keys,
+        units=options.units,
+        splits=options.splits,
+        domain="atoms",
     )
     dataset.check()
     return dataset

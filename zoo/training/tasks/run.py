@@ -160,8 +160,7 @@ def open_data(recipe: Recipe, domain: str, beside: Path, where: Where) -> Domain
         RecipeError: it is of another domain than the model takes.
     """
     options = recipe.data
-    near = beside / options.source
-    source = near if not Path(options.source).exists() and near.exists() else options.name
+    source = prepare.data_source(recipe, beside)
     found = datasets.open(
         source,
         keys=options.keys,
