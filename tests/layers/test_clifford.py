@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.errors import ConfigError, DeviceError, UnsupportedInputError
 from zoo.functional import clifford
 from zoo.functional.clifford import Algebra, algebra
 from zoo.layers.clifford import (
@@ -136,5 +136,9 @@ def test_refusals() -> None:
         MVNorm(of, 1, max_growth=0.5)
     with pytest.raises(ConfigError, match="max_growth is 0"):
         MVLayerNorm(of, 1, max_growth=0)
-    with pytest.raises(UnsupportedInputError, match="2 channels, not 3"):
-        MVLinear(of, 2, 1)(torch.ones(5, 3, 4))
+    for layer in (MVLinear(of, 2, 1), MVNorm(of, 2), MVSiLU(of, 2), MVLayerNorm(of, 2)):
+        for shape in ((5, 3, 4), (5, 1, 4), (5, 2, 8)):
+            with pytest.raises(UnsupportedInputError, match=r"takes \(\.\.\., 2, 4\)"):
+                layer(torch.ones(shape))
+        with pytest.raises(DeviceError, match="float16"):
+            layer(torch.ones(5, 2, 4, dtype=torch.float16))

@@ -222,11 +222,13 @@ def test_derivatives_and_zeros(name: str) -> None:
     assert all(bool(torch.isfinite(g).all()) for g in (out, *grads))
 
 
-@pytest.mark.parametrize("name", ["points", "all blades", "convolution", "transposed"])
+@pytest.mark.parametrize("name", _layers())
 def test_wrong_inputs_and_half_precision_are_refused(name: str) -> None:
     layer, shape = _layers()[name]
     with pytest.raises(UnsupportedInputError, match=str(shape[-1])):
         layer(torch.zeros(*shape[:-1], shape[-1] + 1))
+    with pytest.raises(UnsupportedInputError, match=str(shape[-1])):
+        layer(torch.zeros(shape[0], shape[1] + 1, *shape[2:]))
     with pytest.raises(DeviceError, match="float16"):
         layer(torch.zeros(shape, dtype=torch.float16))
 

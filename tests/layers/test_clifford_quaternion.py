@@ -137,5 +137,7 @@ def test_light_like_vectors_and_refusals() -> None:
         QuaternionNorm(of, 1, max_growth=0.5)
     with pytest.raises(ConfigError, match="channels are"):
         QuaternionLinear(of, 0, 1)
-    with pytest.raises(UnsupportedInputError, match="2 channels, not 3"):
-        QuaternionLinear(of, 2, 1)(torch.ones(5, 3, 16))
+    for refusing in (QuaternionLinear(of, 2, 1), QuaternionNorm(of, 2)):
+        for shape in ((5, 3, 16), (5, 1, 16), (5, 2, 8)):
+            with pytest.raises(UnsupportedInputError, match=r"takes \(\.\.\., 2, 16\)"):
+                refusing(torch.ones(shape))

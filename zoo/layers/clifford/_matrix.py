@@ -72,3 +72,23 @@ def check_multivectors(where: str, x: Tensor, channels: int, blades: int, *, dim
             f"{where} takes (batch, {channels}, {axes}{blades}), channels second and blades last; "
             f"the shape is {tuple(x.shape)}"
         )
+
+
+def check_rows(where: str, x: Tensor, channels: int, blades: int) -> None:
+    """Refuses what is not (..., channels, blades).
+
+    Args:
+        where: names the layer.
+        x: the input.
+        channels: wanted.
+        blades: wanted.
+
+    Raises:
+        UnsupportedInputError: names the shape.
+        DeviceError: half precision.
+    """
+    check_precision(where, x)
+    if x.ndim < 2 or tuple(x.shape[-2:]) != (channels, blades):
+        raise UnsupportedInputError(
+            f"{where} takes (..., {channels}, {blades}), channels and blades; not {tuple(x.shape)}"
+        )

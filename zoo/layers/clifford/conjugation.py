@@ -29,6 +29,7 @@ from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.functional.clifford import Algebra, algebra
 from zoo.functional.precision import check_precision
 from zoo.functional.squares import safe_norm
+from zoo.layers.clifford._matrix import check_multivectors
 from zoo.layers.clifford.batch_norm import check_groups
 from zoo.layers.clifford.linear import check_channels
 
@@ -129,6 +130,7 @@ class MultivectorGate(nn.Module):
         if kind not in GATES:
             raise ConfigError(f"MultivectorGate: kind is {kind!r}; one of {', '.join(GATES)}")
         self.kind: Gate = kind
+        self.channels, self.parts = channels, parts
         self.weight, self.bias = None, None
         if kind == "linear":
             bound = 1 / math.sqrt(parts)
@@ -138,7 +140,12 @@ class MultivectorGate(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels *grid parts"]
     ) -> Float[Tensor, "batch channels *grid parts"]:
-        """Gated multivectors."""
+        """Gated multivectors.
+
+        Raises:
+            UnsupportedInputError: for other channels or blades.
+        """
+        check_multivectors("MultivectorGate", x, self.channels, self.parts, dims=-1)
         if self.weight is None or self.bias is None:
             number = x.sum(-1) if self.kind == "sum" else x.mean(-1)
         else:
@@ -183,7 +190,12 @@ class MultivectorGroupNorm(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels *grid parts"]
     ) -> Float[Tensor, "batch channels *grid parts"]:
-        """Normalised multivectors."""
+        """Normalised multivectors.
+
+        Raises:
+            UnsupportedInputError: for other channels or blades.
+        """
+        check_multivectors("MultivectorGroupNorm", x, *self.bias.shape, dims=-1)
         rows = x.unflatten(1, (self.groups, -1)).flatten(2, -2)  # (batch, groups, places, parts)
         if self.center:
             rows = rows - rows.mean(2, keepdim=True)

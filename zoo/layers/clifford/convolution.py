@@ -17,10 +17,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.errors import ConfigError
 from zoo.functional.clifford import Algebra
-from zoo.functional.precision import check_precision
-from zoo.layers.clifford._matrix import Side, check_multivectors, product_matrix
+from zoo.layers.clifford._matrix import Side, check_multivectors, check_rows, product_matrix
 from zoo.layers.clifford.linear import check_channels
 
 Padding = Literal["zeros", "circular"]
@@ -67,12 +66,8 @@ class CliffordLinear(nn.Module):
         Raises:
             UnsupportedInputError: for other channels or blades.
         """
-        check_precision("CliffordLinear", x)
         blades, outputs, inputs = self.weight.shape
-        if x.ndim < 2 or tuple(x.shape[-2:]) != (inputs, blades):
-            raise UnsupportedInputError(
-                f"CliffordLinear takes (..., {inputs}, {blades}), not {tuple(x.shape)}"
-            )
+        check_rows("CliffordLinear", x, inputs, blades)
         matrix = product_matrix(self.weight, self.algebra, side=self.side)
         flat = x.mT.reshape(*x.shape[:-2], blades * inputs)
         bias = None if self.bias is None else self.bias.flatten()

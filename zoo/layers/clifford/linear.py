@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.errors import ConfigError
 from zoo.functional import clifford
 from zoo.functional.clifford import Algebra
+from zoo.layers.clifford._matrix import check_rows
 
 Multivectors = Float[Tensor, "*batch channels blades"]
 
@@ -50,12 +51,13 @@ class MVLinear(nn.Module):
         nn.init.normal_(self.weight, std=1 / math.sqrt(in_channels))
 
     def forward(self, x: Float[Tensor, "*batch inputs blades"]) -> Multivectors:
-        """Mixes channels."""
+        """Mixes channels.
+
+        Raises:
+            UnsupportedInputError: for other channels or blades.
+        """
         channels = self.weight.shape[1]
-        if x.shape[-2] != channels:
-            raise UnsupportedInputError(
-                f"MVLinear takes {channels} channels, not {x.shape[-2]}: {tuple(x.shape)}"
-            )
+        check_rows("MVLinear", x, channels, self.algebra.blades)
         major = clifford.blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), channels)
         out = clifford.grade_linear(major, self.weight, self.bias, self.algebra)
         return clifford.channels_first(out.reshape(x.shape[-1], *x.shape[:-2], out.shape[-1]))
@@ -85,6 +87,7 @@ class MVNorm(nn.Module):
 
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
+        check_rows("MVNorm", x, len(self.a), self.algebra.blades)
         limit = (1 / self.max_growth,)
         return clifford.fused(_normalised, self.algebra, x, self.a.T, numbers=limit)
 
@@ -108,6 +111,7 @@ class MVSiLU(nn.Module):
 
     def forward(self, x: Multivectors) -> Multivectors:
         """Gated multivectors."""
+        check_rows("MVSiLU", x, self.a.shape[1], self.algebra.blades)
         return clifford.fused(_gated, self.algebra, x, self.a[0].T, self.b[0].T)
 
 
@@ -135,6 +139,7 @@ class MVLayerNorm(nn.Module):
 
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
+        check_rows("MVLayerNorm", x, self.a.shape[1], self.algebra.blades)
         limit = (1 / self.max_growth,)
         return clifford.fused(_levelled, self.algebra, x, self.a, numbers=limit)
 

@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.errors import ConfigError
 from zoo.functional import clifford
 from zoo.functional.clifford import Algebra
+from zoo.layers.clifford._matrix import check_rows
 from zoo.layers.clifford.linear import EPS, Multivectors, MVSiLU, check_channels
 
 #: quaternion types of a large algebra
@@ -44,13 +45,10 @@ class QuaternionLinear(nn.Module):
         """Mixes channels.
 
         Raises:
-            UnsupportedInputError: for another number of channels.
+            UnsupportedInputError: for other channels or blades.
         """
         channels = self.weight.shape[1]
-        if x.shape[-2] != channels:
-            raise UnsupportedInputError(
-                f"QuaternionLinear takes {channels} channels, not {x.shape[-2]}: {tuple(x.shape)}"
-            )
+        check_rows("QuaternionLinear", x, channels, self.algebra.blades)
         major = clifford.blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), channels)
         matrices = self.weight.permute(2, 1, 0).index_select(0, _of_blades(self.algebra, x))
         out = torch.bmm(major, matrices)  # (blades, batch, outputs)
@@ -79,6 +77,7 @@ class QuaternionNorm(nn.Module):
 
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
+        check_rows("QuaternionNorm", x, len(self.a), self.algebra.blades)
         forms = clifford.grade_forms(x, self.algebra)
         pooled = torch.stack([forms[..., t::TYPES].sum(-1) for t in range(types(self.algebra))])
         norms = clifford.smooth_root(pooled.movedim(0, -1))
