@@ -102,7 +102,7 @@ def test_what_the_card_of_the_waves_says() -> None:
     [
         ("tetris-like", {"train": 0}, "train is 0"),
         ("tetris-like", {"noise": -0.1}, "noise is -0.1"),
-        ("waves", {"size": 7}, "size % 2"),
+        ("waves", {"size": 7}, "size is 7; it must be even"),
         ("waves", {"smoothness": 0.0}, "smoothness"),
         ("waves", {"time": -1.0}, "time is -1"),
     ],

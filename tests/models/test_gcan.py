@@ -137,6 +137,7 @@ def test_second_derivatives() -> None:
         ({"num_layers": 0}, "num_layers=0"),
         ({"in_frames": 0}, "in_frames=0"),
         ({"gate": "max"}, "linear"),
+        ({"gate": "sum", "geometry": "real"}, "leave gate out"),
     ],
 )
 def test_impossible_models(config: dict[str, Any], words: str) -> None:

@@ -117,6 +117,7 @@ def test_it_learns() -> None:
         ({"multipliers": []}, "one level or more"),
         ({"num_blocks": 0}, "num_blocks=0"),
         ({"gate": "max"}, "linear"),
+        ({"gate": "sum", "geometry": "real"}, "leave gate out"),
         ({"padding_mode": "reflect"}, "circular"),
     ],
 )

@@ -99,7 +99,7 @@ class GCAN(SampleModel):
         out_frames: frames that are predicted.
         hidden_channels: points held by each point.
         num_layers: rounds of messages.
-        gate: "linear", "sum" or "mean"; see `MultivectorGate`. Not used by the real network.
+        gate: "linear", "sum" or "mean"; see `MultivectorGate`; the real network has none.
         norm: whether what enters a round is divided by its mean length.
         geometry: "clifford", or "real" for ordinary linear maps.
     """
@@ -123,6 +123,7 @@ class GCAN(SampleModel):
                 f"GCAN: in_frames={in_frames}, out_frames={out_frames}, hidden_channels="
                 f"{hidden_channels}, num_layers={num_layers}; expected numbers >= 1"
             )
+        check_gate("GCAN", geometry, gate)
         self.in_frames, self.out_frames = in_frames, out_frames
         #: how the contract suite carries predictions along
         self.laws: dict[str, Literal["equivariant", "invariant"]] = {"prediction": "equivariant"}
@@ -180,6 +181,18 @@ class GCAN(SampleModel):
     def _example(self, rng: np.random.Generator, points: int) -> Data:
         pos = torch.tensor(rng.normal(size=(points, 3)))
         return Data(pos=pos, x=torch.tensor(rng.normal(size=(points, 3 * (self.in_frames - 1)))))
+
+
+def check_gate(title: str, geometry: Geometry, gate: Gate) -> None:
+    """Refuses a gate of multivectors for a network without any.
+
+    Raises:
+        ConfigError: names both arguments.
+    """
+    if geometry == "real" and gate != "linear":
+        raise ConfigError(
+            f"{title}: gate={gate!r} with geometry='real', whose activation is SiLU; leave gate out"
+        )
 
 
 def _linear(in_channels: int, out_channels: int, geometry: Geometry) -> nn.Module:

@@ -34,9 +34,9 @@ from zoo.layers.clifford.conjugation import Gate
 from zoo.layers.clifford.convolution import Padding
 from zoo.models._inputs import SampleBatch, get
 from zoo.models._sample import SampleModel
+from zoo.models.gcan import Geometry, check_gate
 from zoo.registry import register
 
-Geometry = Literal["clifford", "real"]
 Network = Literal["unet", "resnet"]
 
 
@@ -159,7 +159,7 @@ class GCANUNet(SampleModel):
         multipliers: of the width, level by level; the grid is halved between levels. Of "resnet"
             the width of each block.
         num_blocks: residual blocks per level and direction, or for each entry of `multipliers`.
-        gate: "linear", "sum" or "mean"; see `MultivectorGate`. Not used by the real network.
+        gate: "linear", "sum" or "mean"; see `MultivectorGate`; the real network has none.
         padding_mode: "zeros", or "circular" for periodic fields.
         geometry: "clifford", or "real" for ordinary convolutions.
 
@@ -184,6 +184,7 @@ class GCANUNet(SampleModel):
     ) -> None:
         super().__init__(sample_shape=(in_channels, None, None), outputs=("prediction",))
         _check(in_channels, out_channels, hidden_channels, multipliers, num_blocks)
+        check_gate("GCANUNet", geometry, gate)
         self.network: Network = network
         self.levels = len(multipliers) if network == "unet" else 1
         self.clifford = geometry == "clifford"

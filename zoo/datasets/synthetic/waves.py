@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.datasets.synthetic._made import Made, between, settled
 from zoo.datasets.synthetic.orthogonal import draw
+from zoo.errors import ConfigError
 
 
 def waves(
@@ -51,7 +52,8 @@ def waves(
         ConfigError: for empty parts, or numbers out of range.
     """
     between("size", size, 4, 256)
-    between("size % 2", size % 2, 0, 0)
+    if size % 2:
+        raise ConfigError(f"size is {size}; it must be even, such as {size + 1}")
     between("smoothness", smoothness, 0.1, size)
     for name, value in (("time", time), ("speed", speed), ("rotation", rotation)):
         between(name, value, 0.0, 1000.0)
