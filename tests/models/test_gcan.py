@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 import zoo
 from zoo.errors import CapabilityError, ConfigError, DataError, UnsupportedInputError
@@ -151,6 +151,10 @@ def test_unfit_samples() -> None:
         model(sample(frames=3))
     with pytest.raises(UnsupportedInputError, match="not None"):
         model(Data(pos=sample().pos))
+    mixed = Batch.from_data_list([sample()])
+    mixed.x = mixed.x.float()
+    with pytest.raises(DataError, match=r"x in torch.float32 but the model is torch.float64"):
+        model(mixed)
     with pytest.raises(CapabilityError, match="no head"):
         model.replace_head(2)
 

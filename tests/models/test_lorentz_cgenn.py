@@ -103,6 +103,18 @@ def test_refusals() -> None:
         zoo.create("lorentz_cgenn", dropout=1.0)
     with pytest.raises(UnsupportedInputError, match=r"\(any, 4\)"):
         _model()({"x": torch.zeros(2, 5, 3, dtype=torch.float64)})
+    for lengths, words in (
+        ([6, 5], r"lengths lie in 5\.\.6, but x has 5 steps"),
+        ([5], r"lengths have the shape \(1,\)"),
+        ([5.0, 5.0], "in torch.float32"),
+    ):
+        with pytest.raises(UnsupportedInputError, match=words):
+            _model()(
+                {
+                    "x": torch.zeros(2, 5, 4, dtype=torch.float64),
+                    "lengths": torch.tensor(lengths),
+                }
+            )
 
 
 class TestLorentzCGENN(SampleContract):

@@ -161,6 +161,31 @@ def check_indices(batch: Data, title: str) -> None:
             )
 
 
+def check_lengths(batch: SampleBatch, title: str) -> None:
+    """Refuses lengths of sequences that their steps don't have.
+
+    Args:
+        batch: `x` (samples, steps, ...), and `lengths` (samples,) where they differ.
+        title: names the model in the message.
+
+    Raises:
+        UnsupportedInputError: lengths of another shape or kind, or out of range.
+    """
+    x, lengths = get(batch, "x"), get(batch, "lengths")
+    if x is None or lengths is None:
+        return
+    if tuple(lengths.shape) != (len(x),) or lengths.dtype not in (torch.int64, torch.int32):
+        raise UnsupportedInputError(
+            f"{title}: lengths have the shape {tuple(lengths.shape)} in {lengths.dtype}; expected "
+            f"({len(x)},) in int64, one for each sample"
+        )
+    if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
+        raise UnsupportedInputError(
+            f"{title}: lengths lie in {int(lengths.min())}..{int(lengths.max())}, but x has "
+            f"{x.shape[1]} steps"
+        )
+
+
 def check_labels(y: Tensor, classes: int, title: str) -> Tensor:
     """The labels in int64, once they are known to be classes.
 

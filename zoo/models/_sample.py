@@ -288,6 +288,9 @@ class SampleModel(nn.Module):
                 )
         if wanted:
             self._check_main(wanted[0], _inputs.get(batch, wanted[0]))
+        features = _inputs.get(batch, "x")
+        if graphs and features is not None and features.is_floating_point():
+            self._check_dtype("x", features)
         if self.domain == "graph" and isinstance(batch, Data):
             _inputs.check_indices(batch, self._title())
         self.check(batch)
@@ -297,11 +300,8 @@ class SampleModel(nn.Module):
         assert value is not None
         if self.tokens is not None:
             self._check_tokens(value)
-        elif value.is_floating_point() and value.dtype != self.dtype:
-            raise DataError(
-                f"the batch has {name} in {value.dtype} but the model is {self.dtype}; give raw "
-                "samples (a list, or numpy arrays), which are cast, or cast one of the two"
-            )
+        elif value.is_floating_point():
+            self._check_dtype(name, value)
         elif not value.is_floating_point() and not name.endswith("_index"):
             raise DataError(
                 f"the batch has {name} in {value.dtype}; expected {self.dtype}. Give raw samples "
@@ -317,6 +317,13 @@ class SampleModel(nn.Module):
             what = "nodes" if _inputs.graph_like(self.domain) else "samples"
             raise UnsupportedInputError(
                 f"{self._title()} takes {what} whose {name} has the shape ({spelled}), not {found}"
+            )
+
+    def _check_dtype(self, name: str, value: Tensor) -> None:
+        if value.dtype != self.dtype:
+            raise DataError(
+                f"the batch has {name} in {value.dtype} but the model is {self.dtype}; give raw "
+                "samples (a list, or numpy arrays), which are cast, or cast one of the two"
             )
 
     def _check_tokens(self, value: Tensor) -> None:

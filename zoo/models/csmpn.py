@@ -33,7 +33,7 @@ from zoo.functional.clifford import Algebra
 from zoo.functional.scatter import scatter_mean
 from zoo.functional.simplicial import Simplices
 from zoo.layers.clifford import CEMLP, CliffordMessage, MVLinear
-from zoo.models._inputs import SampleBatch, get
+from zoo.models._inputs import SampleBatch, check_lengths, get
 from zoo.models._particles import check_charged
 from zoo.models._sample import SampleModel
 from zoo.registry import register
@@ -160,7 +160,8 @@ class CSMPN(SampleModel):
         return [self.embedding, *self.layers, last]
 
     def check(self, batch: SampleBatch) -> None:
-        """Refuses particles without velocities, or without the charges that the model takes."""
+        """Refuses particles without what the model takes, and lengths that sequences don't have."""
+        check_lengths(batch, self._title())
         if self.domain == "particles":
             check_charged(batch, self._title(), charges=self.charges)
 

@@ -35,7 +35,7 @@ from zoo.functional.clifford import Algebra
 from zoo.functional.complete_graph import complete_edges
 from zoo.functional.scatter import scatter_mean
 from zoo.layers.clifford import ConnectedGeometricProduct, MVLayerNorm, MVLinear, per_blade
-from zoo.models._inputs import SampleBatch
+from zoo.models._inputs import SampleBatch, check_lengths
 from zoo.models._sample import SampleModel
 from zoo.registry import register
 
@@ -194,6 +194,10 @@ class LorentzCGENN(SampleModel):
     def compiled(self) -> AbstractContextManager[None]:
         """A block in which layer norms run as loops made by `torch.compile`."""
         return clifford.compiled_products()
+
+    def check(self, batch: SampleBatch) -> None:
+        """Refuses lengths that the jets don't have."""
+        check_lengths(batch, self._title())
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """Logits.
