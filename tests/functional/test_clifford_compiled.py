@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.functional import clifford
-from zoo.functional.clifford import Algebra, _compiled, _kernels, algebra
+from zoo.functional.clifford import Algebra, _compiled, _kernels, _native, algebra
 from zoo.layers.clifford import MVLayerNorm, MVNorm, MVSiLU
 
 
@@ -87,23 +87,64 @@ def test_gradients_that_nobody_asks_for_are_not_returned() -> None:
     assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
-@pytest.mark.skipif(not clifford.has_compiler(), reason="no C++ compiler")
-def test_a_compiler_gives_the_same() -> None:
-    of = algebra(1)
-    x, y = _random(of, 40, 3, seed=1).requires_grad_(), _random(of, 40, 3, seed=2).requires_grad_()
+needs_compiler = pytest.mark.skipif(_native.compiler() is None, reason="no C compiler")
+
+
+@needs_compiler
+@pytest.mark.parametrize("signature", [(1, 0, 0), (3, 0, 0), (1, 3, 0), (2, 0, 1)])
+@pytest.mark.parametrize("by_blade", [False, True])
+@pytest.mark.parametrize("batch", [0, 1, 37])
+def test_compiled_products_are_the_products(
+    signature: tuple[int, int, int], by_blade: bool, batch: int
+) -> None:
+    """In both layouts, where a vector ends within a sample, and where there are no samples."""
+    of = algebra(*signature)
+    x, y = (_random(of, batch, 3, seed=s) for s in (1, 2))
+    if by_blade:
+        x, y = (clifford.channels_first(clifford.blade_major(t)) for t in (x, y))
     w = torch.linspace(-1, 1, 3 * len(of.paths), dtype=torch.float64).reshape(3, -1)
-    leaves = [x, y, w.requires_grad_()]
-    expected = _gradients(lambda: clifford.weighted_product(x, y, w, of), leaves)
+    leaves = [t.requires_grad_() for t in (x, y, w)]
+    expected = _derivatives(lambda x, y, w: clifford.weighted_product(x, y, w, of), leaves)
     with clifford.compiled_products():
-        found = _gradients(lambda: clifford.weighted_product(x, y, w, of), leaves)
+        found = _derivatives(lambda x, y, w: clifford.weighted_product(x, y, w, of), leaves)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@needs_compiler
+def test_compiled_products_in_float32_and_in_several_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of = algebra(3)
+    x, y = (_random(of, 700, 5, seed=s).float().requires_grad_() for s in (1, 2))
+    w = torch.linspace(-1, 1, 5 * len(of.paths)).reshape(5, -1).requires_grad_()
+    expected = _gradients(lambda: clifford.weighted_product(x, y, w, of), [x, y, w])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(_native, "PER_THREAD", 1)
+    with clifford.compiled_products():
+        found = _gradients(lambda: clifford.weighted_product(x, y, w, of), [x, y, w])
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.detach().abs().max()))
 
 
 def _gradients(function: Callable[[], Tensor], leaves: list[Tensor]) -> list[Tensor]:
     out = function()
     return [out, *torch.autograd.grad(out.square().sum(), leaves)]
+
+
+@needs_compiler
+def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = algebra(2, 1)
+    monkeypatch.setattr(_native, "FLAGS", ("--no-such-flag",))
+    _native._library.cache_clear()
+    x, w = _random(of, 3, 2), torch.ones(2, len(of.paths), dtype=torch.float64)
+    with (
+        clifford.compiled_products(),
+        pytest.warns(UserWarning, match="are not compiled: .* failed"),
+    ):
+        found = clifford.weighted_product(x, x, w, of)
+    _native._library.cache_clear()
+    torch.testing.assert_close(found, clifford.weighted_product(x, x, w, of))
 
 
 def test_without_a_compiler_all_is_as_outside(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def measure(
 
     Args:
         repeats: timed rounds.
-        compiled: adds rows of products that `torch.compile` makes; it takes minutes first.
+        compiled: adds rows of compiled products, and of the network with compiled layers.
         progress: called with (rows done, rows in all).
 
     Returns:

@@ -1,8 +1,9 @@
-"""Functions of multivectors turned into fused loops by `torch.compile`, where asked for.
+"""Functions of multivectors turned into fused loops, where asked for.
 
-A function of blade-major tensors is compiled once for each algebra, forward and backward apart, and
-stands behind one `autograd.Function`. Where a second derivative is wanted, the backward pass runs
-the function uncompiled.
+Weighted products are C code of their own, see `_native`; everything else goes through
+`torch.compile`. A function of blade-major tensors is compiled once for each algebra, forward and
+backward apart, and stands behind one `autograd.Function`. Where a second derivative is wanted, the
+backward pass runs the function uncompiled.
 """
 
 import functools
@@ -23,19 +24,20 @@ from zoo.functional.clifford._algebra import Algebra
 #: takes an algebra, numbers, and blade-major tensors
 Function = Callable[..., Tensor]
 COMPILERS = ("g++", "clang++", "c++")
-#: of algebras whose products are compiled: those of five generators would take many minutes
+#: of algebras whose functions `torch.compile` gets: it takes many minutes for more
 MOST_BLADES = 16
 _wanted: ContextVar[bool] = ContextVar("compile_clifford", default=False)
 
 
 @contextmanager
 def compiled_products(enabled: bool = True) -> Iterator[None]:
-    """Inside, products and layers on multivectors run as fused loops made by `torch.compile`.
+    """Inside, products and layers on multivectors run as fused loops.
 
-    Each function is compiled when an algebra first needs it, which takes between some seconds and a
-    few minutes; results agree with those outside up to rounding, second derivatives included.
-    Algebras of more than four generators, whose products are too long for the compiler, run as they
-    do outside; without a C++ compiler everything does, and a warning says so.
+    Weighted products are compiled as C code when an algebra first needs them, in a third of a
+    second for three generators and some seconds for five. Norms and gates of algebras of up to
+    four generators are compiled by `torch.compile`, which takes half a minute or more. Results
+    agree with those outside up to rounding, second derivatives included. Without a compiler
+    everything runs as it does outside, and a warning says so.
 
     Args:
         enabled: False runs everything uncompiled, inside another such block, too.
@@ -60,10 +62,14 @@ def has_compiler() -> bool:
     return any(name and shutil.which(name) for name in names)
 
 
+def asked() -> bool:
+    """Whether this runs inside `compiled_products`, and nobody compiles around it."""
+    return _wanted.get() and not torch.compiler.is_compiling()
+
+
 def wanted(x: Tensor) -> bool:
     """Whether functions of multivectors (blades, batch, ...) are to be compiled now."""
-    few = len(x) <= MOST_BLADES
-    return _wanted.get() and few and x.shape[1] > 1 and not torch.compiler.is_compiling()
+    return asked() and len(x) <= MOST_BLADES and x.shape[1] > 1
 
 
 def fuse(

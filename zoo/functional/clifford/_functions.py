@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.errors import UnsupportedInputError
+from zoo.functional.clifford import _native
 from zoo.functional.clifford._algebra import Algebra
-from zoo.functional.clifford._compiled import Function, fuse, wanted
+from zoo.functional.clifford._compiled import Function, asked, fuse, wanted
 from zoo.functional.clifford._kernels import (
     multiply,
     multiply_connected,
     multiply_weighted,
-    sum_of_paths,
 )
 from zoo.functional.clifford._plan import Kind, plain
 from zoo.functional.precision import check_precision
@@ -118,11 +118,10 @@ def weighted_product(
     """
     _check("weighted_product", of, x, y)
     _check_factors("weighted_product", x, y, weight, x.shape[-2:-1], of)
-    a, b = _flat(x), _flat(y)
-    if wanted(a):
-        out = fuse(sum_of_paths(of), of, a, b, weight.T)
-    else:
-        out = multiply_weighted(a, b, weight.T, of)
+    if asked() and _native.runs(x, of):
+        flat = (-1, *x.shape[-2:])
+        return _native.product(x.reshape(flat), y.reshape(flat), weight, of).reshape(x.shape)
+    out = multiply_weighted(_flat(x), _flat(y), weight.T, of)
     return channels_first(out).reshape(x.shape)
 
 

@@ -5,8 +5,7 @@ term one pass over it. Nothing but inputs is kept for the backward pass, which i
 products with the terms turned round.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -58,26 +57,6 @@ def _at_once(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
     weights = weights * table.sign.to(device, x.dtype)[:, None]
     right = y.index_select(0, table.right.to(device)).reshape(*shape[:2], *x.shape[1:])
     return (x[:, None] * (right * weights.reshape(shape))).sum(0)
-
-
-@functools.cache
-def sum_of_paths(of: Algebra) -> Callable[..., Tensor]:
-    """What `multiply_weighted` computes, written out term by term for a compiler."""
-    rows = weighted(of).z
-
-    def product(of: Algebra, _: tuple[float, ...], x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        us, vs, weights = x.unbind(), y.unbind(), weight.unbind()
-        outs: list[Tensor | None] = [None] * of.blades
-        for path, blade, ((i, k, lead), *rest) in rows:
-            part = us[i] * vs[k]
-            for i, k, positive in rest:
-                part = part + us[i] * vs[k] if positive is lead else part - us[i] * vs[k]
-            part = part * (weights[path] if lead else -weights[path])
-            before = outs[blade]
-            outs[blade] = part if before is None else before + part
-        return torch.stack([torch.zeros_like(x[0]) if out is None else out for out in outs])
-
-    return product
 
 
 def multiply_connected(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
