@@ -40,6 +40,7 @@ ROWS: list[dict[str, Any]] = [
         "scale": "target_variance",
         "statistic": "median",
         "limit": 1e-9,
+        "note": "ten times as long",
         "seeds": 2,
         "changes": {"trainer.max_epochs": 2},
     },
@@ -356,6 +357,7 @@ def test_the_card_has_one_line_for_each_row(
     assert "1e+06 ± 1 (n=5); Table 1" in lines[0] and "PASS: better by" in lines[0]
     assert f"tier full, version {zoo.__version__}, data " in lines[0]
     assert "test mse / variance" in lines[1] and "GAP: worse by" in lines[1]
+    assert "goal 1e-09; ten times as long" in lines[1]
     assert text.startswith("# Tiny\n\nA model.\n\n## Reproduced\n\n<!-- reproduced -->\n")
     after = _reproduce_card.updated(f"{text}\n## Limits\n", found)
     assert after.endswith("<!-- /reproduced -->\n\n## Limits\n")

@@ -19,7 +19,7 @@ def recipe(tmp_path: Path) -> Path:
     common = {"metric": "accuracy", "percent": True, "seeds": 1}
     rows = [
         {"row": "mine.low", "limit": 1.0, **common},
-        {"row": "mine.high", "limit": 101.0, **common},
+        {"row": "mine.high", "limit": 101.0, "note": "twice as long", **common},
     ]
     model = {"name": "tinyvector", "config": {"out_channels": 3}}
     tiers = {"smoke": {"trainer": {"max_epochs": 1}}}
@@ -46,7 +46,8 @@ def test_rows_and_exit_codes(cli: Cli, recipe: Path, tmp_path: Path) -> None:
     assert code == 3, err  # one of the two is a gap
     lines = text.splitlines()
     assert "GAP: worse by" in lines[1] and "PASS: better by" in lines[2]
-    assert lines[3].startswith("wrote ") and "mine.low.full.json" in lines[3]
+    assert lines[3] == "mine.high: twice as long"
+    assert lines[4].startswith("wrote ") and "mine.low.full.json" in lines[4]
     assert len(list((out / "runs").iterdir())) == 1  # both rows are of the same run
     code, text, _ = cli("reproduce", "mine.low", *words, "--json")
     (found,) = json.loads(text)

@@ -66,7 +66,7 @@ def _cells(result: "Reproduction") -> list[str]:
         f"`{result.row.name}`",
         f"{spec.split} {spec.metric}{scaled}",
         result.ours(),
-        result.row.reference() + (f"; {spec.table}" if spec.table else ""),
+        "; ".join(filter(None, [result.row.reference(), spec.table, spec.note])),
         result.says(),
         ", ".join(run),
     ]

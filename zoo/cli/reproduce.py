@@ -92,8 +92,9 @@ def _shown(results: Sequence[Reproduction]) -> str:
         }
         for result in results
     ]
+    notes = [f"{r.row.name}: {r.row.spec.note}" for r in results if r.row.spec.note]
     files = ", ".join(str(result.path) for result in results)
-    return f"{_common.table(rows, list(rows[0]))}\nwrote {files}"
+    return "\n".join([_common.table(rows, list(rows[0])), *notes, f"wrote {files}"])
 
 
 def _measured(row: Row) -> str:
@@ -120,4 +121,5 @@ def _listed(row: Row) -> dict[str, Any]:
         "recipe": label(row.recipe),
         "paper": spec.paper,
         "table": spec.table,
+        "note": spec.note,
     }

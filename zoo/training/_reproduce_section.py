@@ -65,7 +65,8 @@ class ReproduceRow(Section):
     `tier` is the tier whose run is the row; a run of any other tier is shown as what it is. The
     tier `full` is the recipe itself where the recipe has none of that name. `changes` make the row
     out of the recipe (size of the data, steps, batch), nested or with dotted keys; `tiers` adds to
-    that in one tier.
+    that in one tier. `note` says what sets the run apart, such as a longer one than published; it
+    stands with every result.
     """
 
     row: RowName
