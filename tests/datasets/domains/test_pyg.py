@@ -4,6 +4,7 @@ import pickle
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -160,6 +161,14 @@ def test_nothing_is_fetched_unless_asked(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(DataError, match="OSError: no network here"):
         zd.open(f"pyg:texas?download=true&root={tmp_path}")
     assert len(asked) == 1 and "geom-gcn" in asked[0]
+
+    def unreachable(url: str, folder: str) -> str:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(module, "download_url", unreachable)
+    with pytest.raises(DataError, match="Name or service not known; look to the network") as told:
+        zd.open(f"pyg:texas?download=true&root={tmp_path}")
+    assert "remove that folder" not in str(told.value)
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -103,6 +104,11 @@ def _loaded(text: str, kind: str, own: Mapping[str, Any], root: Path, *, downloa
             return found
     except (MemoryError, ZooError):
         raise
+    except URLError as error:
+        raise DataError(
+            f"{text} can't be downloaded: {error.reason}; look to the network, or put the files "
+            f"that PyG's {kind} reads below {root} and leave download out"
+        ) from error
     except Exception as error:  # files of many authors, and of the network
         raise DataError(
             f"{text}: PyG's {kind} can't be had from {root}: {type(error).__name__}: {error}; "
