@@ -105,7 +105,7 @@ def test_who_hears_of_whom() -> None:
     expected |= {(a, b) for a in (4, 5, 6) for b in (4, 5, 6) if a != b}
     assert _rows(found.T) == expected
     legacy = message_edges(faces, torch.tensor([4]), legacy=True)
-    pairs = [tuple(pair) for pair in legacy.T.tolist()]
+    pairs = [tuple(pair) for pair in legacy.flip(0).T.tolist()]  # receiver, sender
     twice = {pair for pair in pairs if pairs.count(pair) == 2}
     assert twice == {(0, 1), (0, 2), (1, 2), (2, 3)} and set(pairs) == expected
     assert len(pairs) == len(expected) + 4
@@ -116,7 +116,7 @@ def test_samples_stay_apart() -> None:
     counts = torch.tensor([4, 5])
     faces = hull_complex(pos, counts)
     owner = torch.cat([rows[:, 0] >= 4 for rows in faces])
-    to, of = message_edges(faces, counts)
+    of, to = message_edges(faces, counts)
     assert torch.equal(owner[to], owner[of])
     assert [len(rows) for rows in faces] == [
         sum(sizes)

@@ -110,6 +110,20 @@ def test_layers_take_any_memory_layout_and_leading_axes() -> None:
         torch.testing.assert_close(layer(x[1]), whole[1])
 
 
+def test_messages_go_from_row_0_to_row_1() -> None:
+    torch.manual_seed(0)
+    layer, edges = CliffordMessage(algebra(2), 1), torch.tensor([[0], [1]])
+    h = torch.randn(3, 1, 4)
+    changed = h.clone()
+    changed[0] += 1
+    different = (layer(h, edges) - layer(changed, edges)).detach().abs().amax((1, 2)) > 0
+    assert different.tolist() == [True, True, False]
+    changed = h.clone()
+    changed[1] += 1
+    different = (layer(h, edges) - layer(changed, edges)).detach().abs().amax((1, 2)) > 0
+    assert different.tolist() == [False, True, False]
+
+
 def test_no_samples_at_all() -> None:
     of = algebra(3)
     for name, layer in list(_layers(of).items())[:-1]:

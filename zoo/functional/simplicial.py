@@ -152,7 +152,7 @@ def boundary(faces: Simplices, rank: int) -> Int[Tensor, "simplices corners"]:
 def message_edges(
     faces: Simplices, counts: Int[Tensor, " samples"], *, legacy: bool = False
 ) -> Int[Tensor, "2 edges"]:
-    """Which simplex hears of which: row 0 receives from row 1.
+    """Which simplex hears of which: row 1 receives from row 0.
 
     Vertices hear of all vertices of their sample; simplices of the same higher rank of each other
     where they are faces of one simplex; simplices and their faces of each other.
@@ -175,7 +175,7 @@ def message_edges(
         if rank > 1:
             order = list(itertools.permutations(range(rank + 1), 2))
             found.append(below[:, order].reshape(-1, 2).T)
-    return torch.cat(found, dim=1)
+    return torch.cat(found, dim=1).flip(0)  # they were (receiver, sender)
 
 
 def orderings(rank: int) -> list[tuple[int, ...]]:

@@ -24,7 +24,7 @@ class Charged(NamedTuple):
     #: the sample of each particle (n,), and how many there are
     sample: Tensor
     samples: int
-    #: all ordered pairs of a sample: who hears (row 0) of whom (row 1)
+    #: all ordered pairs of a sample: who is heard (row 0), and by whom (row 1)
     edges: Tensor
     #: product of the charges of each pair (edges, 1)
     product: Tensor
@@ -40,8 +40,8 @@ def charged(batch: SampleBatch) -> Charged:
     counts, charge = torch.diff(graph.ptr), graph.charge.to(graph.pos)
     sample = torch.repeat_interleave(counts)
     centre = scatter_mean(graph.pos, sample, len(counts)).index_select(0, sample)
-    edges = complete_edges(counts)
-    to, of = edges
+    edges = complete_edges(counts).flip(0)
+    of, to = edges
     product = charge.index_select(0, to) * charge.index_select(0, of)
     return Charged(
         graph.pos,

@@ -243,7 +243,7 @@ class CGENN(SampleModel):
         scalar = clifford.embed(charge[:, None], 0, of)
         vectors = (clifford.embed(v, 1, of) for v in (pos - centre, vel))
         h = self.embedding(torch.stack([scalar, *vectors], dim=1))
-        edges = complete_edges(counts)
+        edges = complete_edges(counts).flip(0)
         product = charge[edges[0]] * charge[edges[1]]
         attributes = clifford.embed(product[:, None], 0, of)[:, None]
         for layer in cast(nn.ModuleList, self.layers):

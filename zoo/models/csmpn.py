@@ -214,7 +214,7 @@ class CSMPN(SampleModel):
         sizes = torch.tensor([len(rows) for rows in faces], device=values.device)
         one_hot = ranks.repeat_interleave(sizes, dim=0)[..., None]
         kinds = clifford.embed(one_hot, 0, self.algebra)  # (simplices, ranks, blades)
-        to, of = edges
+        of, to = edges
         pairs = torch.cat([kinds.index_select(0, of), kinds.index_select(0, to)], dim=1)
         h: Tensor = self.embedding(values, faces)
         for layer in self.layers:

@@ -74,10 +74,10 @@ class EGNNLayer(nn.Module):
             h: features.
             pos: positions.
             vel: velocities, for a layer that takes them.
-            edge_index: who hears (row 0) of whom (row 1).
+            edge_index: who is heard (row 0), and by whom (row 1).
             edge_attr: what is known of each pair.
         """
-        to, of = edge_index
+        of, to = edge_index
         away = pos.index_select(0, to) - pos.index_select(0, of)
         pair = torch.cat([away.square().sum(-1, keepdim=True), edge_attr], dim=-1)
         message = self._message(h, pair, to, of)
@@ -212,7 +212,7 @@ class EGNN(SampleModel):
         graph = cast(Batch, batch)
         pos: Tensor = graph.pos
         vel: Tensor | None = graph.vel if self.velocity else None
-        edges = complete_edges(torch.diff(graph.ptr))
+        edges = complete_edges(torch.diff(graph.ptr)).flip(0)
         attributes = self._pairs(graph, edges)
         h = self.embedding(self._features(graph))
         for layer in self.layers:
@@ -224,7 +224,7 @@ class EGNN(SampleModel):
 
     def _pairs(self, graph: Batch, edges: Tensor) -> Tensor:
         """Charge product and squared distance of each pair (edges, 1 or 2)."""
-        to, of = edges
+        of, to = edges
         ends = [graph.pos.index_select(0, end) for end in (to, of)]
         known = [(ends[0] - ends[1]).square().sum(-1)]
         if self.charges:

@@ -80,10 +80,10 @@ class GCANLayer(nn.Module):
 
         Args:
             h: what each point holds.
-            edges: receivers (row 0) and senders (row 1).
+            edges: senders (row 0) and receivers (row 1).
         """
         n = self.norm(h)
-        to, of = edges
+        of, to = edges
         pairs = torch.cat([n.index_select(0, to), n.index_select(0, of)], dim=1)
         mean = scatter_mean(self.message(pairs), to, len(h))
         update: Tensor = self.update(torch.cat([n, mean], dim=1))
@@ -162,7 +162,7 @@ class GCAN(SampleModel):
         frames = last
         if self.in_frames > 1:
             frames = torch.cat([last + graph.x.unflatten(1, (-1, 3)), last], dim=1)
-        edges = complete_edges(counts)
+        edges = complete_edges(counts).flip(0)
         h = self.embedding(embed_points(frames))
         for layer in self.layers:
             h = layer(h, edges)

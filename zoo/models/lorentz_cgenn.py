@@ -105,11 +105,11 @@ class JetLayer(nn.Module):
         Args:
             x: multivectors.
             h: scalars.
-            edge_index: who hears (row 0) of whom (row 1).
+            edge_index: who is heard (row 0), and by whom (row 1).
             momenta: of the particles.
             masses: on a logarithmic scale.
         """
-        i, j = edge_index
+        j, i = edge_index
         x_i, x_j, p_i, p_j = (t.index_select(0, k) for t in (x, momenta) for k in (i, j))
         message = self.phi_x(torch.cat([x_i, x_j, x_i - x_j, p_i - p_j, p_i, p_j], dim=1))
         h_i, h_j = h.index_select(0, i), h.index_select(0, j)
@@ -216,7 +216,7 @@ class LorentzCGENN(SampleModel):
         mass = clifford.norm(p, of)
         masses = torch.log1p(mass * torch.stack([~beam, beam], dim=1).to(mass))
         x, h = self.embedding_x(p), self.embedding_h(masses)
-        edges = complete_edges(counts)
+        edges = complete_edges(counts).flip(0)
         for layer in self.layers:
             x, h = layer(x, h, edges, p, masses)
         features = torch.cat([h, invariants(x, of)], dim=1)

@@ -134,9 +134,9 @@ class MVNLayer(nn.Module):
         Args:
             s: scalars of the nodes.
             v: their multivectors.
-            edge_index: who hears (row 0) of whom (row 1).
+            edge_index: who is heard (row 0), and by whom (row 1).
         """
-        to, of = edge_index
+        of, to = edge_index
         u = self.own(v).index_select(0, to) + self.other(v).index_select(0, of)
         s_pair = self._pair(s, u, to, of)
         gates = self.gates(s_pair).unflatten(-1, (-1, self.algebra.dimension + 1))

@@ -107,12 +107,12 @@ class SEGNNLayer(nn.Module):
 
         Args:
             f: features.
-            edge_index: who hears (row 0) of whom (row 1).
+            edge_index: who is heard (row 0), and by whom (row 1).
             pair: distance and charge product of each pair.
             edge_attr: harmonics of each pair's direction.
             node_attr: attributes of the nodes.
         """
-        to, of = edge_index
+        of, to = edge_index
         ends = self.own.mix(f).index_select(0, to) + self.other(f).index_select(0, of)
         known = self.pair(pair)
         mixed = ends / math.sqrt(2) + pad(known, (0, ends.shape[1] - known.shape[1]))
@@ -193,7 +193,7 @@ class SEGNN(SampleModel):
             `prediction` (n, 3), and `embedding` (n, hidden_channels), which is invariant.
         """
         given = charged(batch)
-        to, of = given.edges
+        of, to = given.edges
         away = given.pos.index_select(0, to) - given.pos.index_select(0, of)
         pair = torch.cat([safe_norm(away, keepdim=True), given.product], dim=-1)
         edge_attr = self._harmonics(away)

@@ -169,11 +169,11 @@ class CliffordMessage(nn.Module):
 
         Args:
             h: multivectors of the nodes.
-            edge_index: receivers i (row 0) and senders j (row 1).
+            edge_index: senders j (row 0) and receivers i (row 1).
             edge_attr: multivectors of the edges.
             node_attr: further multivectors of the nodes.
         """
-        i, j = edge_index
+        j, i = edge_index
         difference = h.index_select(0, i) - h.index_select(0, j)
         given = [difference] if edge_attr is None else [difference, edge_attr]
         messages = self.edge_model(torch.cat(given, dim=1))
