@@ -68,6 +68,14 @@ def test_derivatives_go_through_the_steps() -> None:
     assert torch.autograd.gradgradcheck(solved, (x, strength), atol=1e-3)
 
 
+def test_a_step_out_of_bounds_is_taken_back() -> None:
+    """The first step leaves the numbers that there are, a shorter one does not."""
+    x = torch.ones(1, 1, dtype=DOUBLE)
+    found = dormand_prince(lambda v: -(v**101), x, 50.0, tolerance=1e-6, first=1.0)
+    exact = (1.0 + 100 * 50.0) ** -0.01  # of dv/dt = -v^101
+    torch.testing.assert_close(found, torch.full_like(x, exact), rtol=1e-4, atol=0)
+
+
 def test_limits() -> None:
     assert dormand_prince(turning, start(0), 1.0, tolerance=1e-3).shape == (0, 2)
     with pytest.raises(ConfigError, match="more than 5 steps at tolerance 1e-12"):

@@ -16,6 +16,7 @@ the inverse root is finite where eigenvalues repeat, and their entries are clamp
 steps, without an adjoint equation.
 """
 
+import math
 from typing import Any, Literal, cast, get_args
 
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from zoo.models._sheaf import SheafModel
 from zoo.registry import register
 
 Solver = Literal["rk4", "dopri5"]
+_TOLERANCE = 1e-5
 
 
 @register("nsd")
@@ -68,7 +70,8 @@ class NSD(SheafModel):
         regression: `prediction` instead of `logits`.
 
     Raises:
-        ConfigError: for sizes below 1, unknown names, dropouts outside [0, 1).
+        ConfigError: for sizes below 1, unknown names, dropouts outside [0, 1), settings of time
+            where layers are discrete.
     """
 
     def __init__(  # noqa: PLR0913
@@ -97,7 +100,7 @@ class NSD(SheafModel):
         dynamics: Literal["discrete", "continuous"] = "discrete",
         time: float = 1.0,
         solver: Solver = "rk4",
-        tolerance: float = 1e-5,
+        tolerance: float = _TOLERANCE,
         task: GraphTask = "node",
         regression: bool = False,
     ) -> None:
@@ -175,15 +178,24 @@ class NSD(SheafModel):
 
 
 def _check(num_layers: int, time: float, dynamics: str, solver: str, tolerance: float) -> None:
-    if num_layers < 1 or not time > 0 or not tolerance > 0:
+    if num_layers < 1 or not 0 < time < math.inf or not tolerance > 0:
         raise ConfigError(
             f"num_layers={num_layers}, time={time}, tolerance={tolerance}: expected at least 1, "
-            "and more than 0 for the others"
+            "and more than 0 for the others, the time finite"
         )
     if dynamics not in ("discrete", "continuous"):
         raise ConfigError(f"dynamics={dynamics!r}: expected discrete or continuous")
     if solver not in get_args(Solver):
         raise ConfigError(f"solver={solver!r}: expected one of {', '.join(get_args(Solver))}")
+    if dynamics == "discrete" and (time, solver, tolerance) != (1.0, "rk4", _TOLERANCE):
+        raise ConfigError(
+            f"time={time}, solver={solver!r}, tolerance={tolerance}: layers have no time; say "
+            "dynamics='continuous', or leave these out"
+        )
+    if solver == "rk4" and tolerance != _TOLERANCE:
+        raise ConfigError(
+            f"tolerance={tolerance}: rk4 takes equal steps; say solver='dopri5', or leave it out"
+        )
 
 
 CONVERTERS = {"nsd": convert_state}
