@@ -6,6 +6,7 @@ linear map of itself, each path of grades with a weight of its own, and adds a l
     (L x + sum over paths of w_(ijk) << <x>_i <N R x>_k >_j) / sqrt(2).
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -105,18 +106,21 @@ class CEMLP(nn.Module):
         normalise: bool = True,
     ) -> None:
         super().__init__()
-        check_channels("CEMLP", in_channels, hidden_channels, out_channels, num_layers)
+        check_channels(type(self).__name__, in_channels, hidden_channels, out_channels, num_layers)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         self.layers = nn.Sequential(
             *(
-                nn.Sequential(
-                    MVLinear(algebra, before, after),
-                    MVSiLU(algebra, after),
-                    GeometricProduct(algebra, after, normalise=normalise),
-                    MVLayerNorm(algebra, after),
-                )
-                for before, after in zip(widths[:-1], widths[1:], strict=True)
+                self._block(algebra, *pair, normalise=normalise)
+                for pair in itertools.pairwise(widths)
             )
+        )
+
+    def _block(self, algebra: Algebra, before: int, after: int, *, normalise: bool) -> nn.Module:
+        return nn.Sequential(
+            MVLinear(algebra, before, after),
+            MVSiLU(algebra, after),
+            GeometricProduct(algebra, after, normalise=normalise),
+            MVLayerNorm(algebra, after),
         )
 
     def forward(self, x: Float[Tensor, "*batch inputs blades"]) -> Multivectors:

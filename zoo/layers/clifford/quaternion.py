@@ -20,6 +20,7 @@ from zoo.functional import clifford
 from zoo.functional.clifford import Algebra
 from zoo.layers.clifford._matrix import check_rows
 from zoo.layers.clifford.linear import EPS, Multivectors, MVSiLU, check_channels
+from zoo.layers.clifford.product import CEMLP
 
 #: quaternion types of a large algebra
 TYPES = 4
@@ -113,47 +114,19 @@ class QuaternionProduct(nn.Module):
         return clifford.weighted_product(x, right, weight, self.algebra)
 
 
-class QuaternionMLP(nn.Module):
+class QuaternionMLP(CEMLP):
     """Linear map, MVSiLU, product, norm, repeated: `CEMLP` with weights shared by types.
 
-    Args:
-        algebra: of the multivectors.
-        in_channels: of the input.
-        hidden_channels: between the blocks.
-        out_channels: of the output.
-        num_layers: blocks.
-        normalise: right factors of products.
+    Arguments as for `CEMLP`.
     """
 
-    def __init__(
-        self,
-        algebra: Algebra,
-        in_channels: int,
-        hidden_channels: int,
-        out_channels: int,
-        *,
-        num_layers: int = 2,
-        normalise: bool = True,
-    ) -> None:
-        super().__init__()
-        check_channels("QuaternionMLP", in_channels, hidden_channels, out_channels, num_layers)
-        widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
-        self.layers = nn.Sequential(
-            *(
-                nn.Sequential(
-                    QuaternionLinear(algebra, before, after),
-                    MVSiLU(algebra, after),
-                    QuaternionProduct(algebra, after, normalise=normalise),
-                    QuaternionNorm(algebra, after),
-                )
-                for before, after in zip(widths[:-1], widths[1:], strict=True)
-            )
+    def _block(self, algebra: Algebra, before: int, after: int, *, normalise: bool) -> nn.Module:
+        return nn.Sequential(
+            QuaternionLinear(algebra, before, after),
+            MVSiLU(algebra, after),
+            QuaternionProduct(algebra, after, normalise=normalise),
+            QuaternionNorm(algebra, after),
         )
-
-    def forward(self, x: Float[Tensor, "*batch inputs blades"]) -> Multivectors:
-        """Multivectors of the output's channels."""
-        out: Tensor = self.layers(x)
-        return out
 
 
 def types(of: Algebra) -> int:
