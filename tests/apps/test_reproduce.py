@@ -365,6 +365,12 @@ def test_the_card_has_one_line_for_each_row(
         run(tmp_path, "mine.a", card=True)
 
 
+def test_runs_are_as_long_as_their_notes_say() -> None:
+    for name, epochs in (("nbody.cgenn-goal", 330), ("nbody.egnn", 300)):
+        (plan,) = plan_runs(find_rows()[name], "full", 1)
+        assert plan.recipe.trainer.max_epochs == epochs
+
+
 def test_every_shipped_row_can_be_run() -> None:
     rows = find_rows()
     for row in rows.values():
