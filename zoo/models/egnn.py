@@ -106,7 +106,7 @@ class EGNN(SampleModel):
     Args:
         in_channels: invariant features `x` of each particle beside what the model takes itself.
         hidden_channels: of features and messages.
-        out_channels: numbers predicted for each particle or sample; 1 for positions.
+        out_channels: numbers predicted for each particle or sample; positions have none to choose.
         num_layers: steps of messages.
         target: what `prediction` is: "positions" (n, d), equivariant; "nodes" (n, out_channels) or
             "samples" (samples, out_channels), invariant.
