@@ -32,7 +32,7 @@ def atoms(
 def clifford(
     repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 10,
     compiled: Annotated[
-        bool, typer.Option("--compiled", help="Also what torch.compile makes, in minutes.")
+        bool, typer.Option("--compiled", help="Also compiled products and layers.")
     ] = False,
     as_json: _common.Json = False,
 ) -> None:
