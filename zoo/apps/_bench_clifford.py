@@ -58,6 +58,7 @@ JOBS = (
 COMPILED = (
     Job((3, 0, 0), ">= 10", compiled=True),
     Job((1, 3, 0), ">= 40", compiled=True),
+    Job((5, 0, 0), ">= 60", compiled=True),
     Job(None, ">= 8", compiled=True),
 )
 
