@@ -48,7 +48,8 @@ class LorentzAttention(nn.Module):
         """Attention weights; a query that may look at nothing gets zeros.
 
         Args:
-            query, key: points.
+            query: points.
+            key: points.
             mask: true where a query may look; broadcasts.
 
         Raises:
@@ -72,7 +73,8 @@ class LorentzAttention(nn.Module):
         """Centroids of the values; the origin for a query that may look at nothing.
 
         Args:
-            query, key: points.
+            query: points.
+            key: points.
             value: points.
             mask: true where a query may look; broadcasts.
         """

@@ -126,8 +126,8 @@ class LorentzConvTranspose2d(LorentzConv2d):
     """Transposed convolution: origins between the pixels and around them, then a convolution.
 
     Args:
-        in_channels, out_channels, kernel_size, stride, bias, c: as of `LorentzConv2d`; the stride
-            is that of the pixels in the larger image.
+        in_channels: as of `LorentzConv2d`, like all that isn't named below.
+        stride: of the pixels in the larger image.
         padding: rows and columns that are cut off the result's rim.
         output_padding: rows and columns of origins added below and to the right; below the stride.
     """
