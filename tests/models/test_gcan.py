@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from short_training import error_after
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
@@ -176,16 +177,5 @@ def test_it_learns_what_no_linear_map_of_a_coordinate_can() -> None:
     dataset = zoo.datasets.open("tetris-like?train=256&val=64&test=8")
     torch.manual_seed(0)
     model = zoo.create("gcan", hidden_channels=8, num_layers=2)
-    train, val = (list(dataset.split(name)) for name in ("train", "val"))
-    batches = [model.prepare(train[k : k + 64]) for k in range(0, 256, 64)]
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
-    for step in range(60):
-        batch = batches[step % 4]
-        loss = (model(batch)["prediction"] - batch.y).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    batch = model.prepare(val)
-    with torch.no_grad():
-        error = (model(batch)["prediction"] - batch.y).square().mean()
-    assert float(error) < 0.9
+    error = error_after(model, dataset, train=256, val=64, batch_size=64, steps=60, rate=2e-2)
+    assert error < 0.9
