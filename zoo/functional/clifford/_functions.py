@@ -198,7 +198,7 @@ def grade_norms(x: Multivector, of: Algebra) -> Float[Tensor, "*batch grades"]:
 
 
 def smooth_root(q: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """(q^2 + 1e-16)^(1/4): sqrt(|q|) with finite derivatives."""
+    """(q^2 + 1e-16)^(1/4): sqrt(|q|) with finite derivatives; in float32 up to |q| = 1.8e19."""
     return (q * q + EPS).sqrt().sqrt()
 
 
