@@ -57,6 +57,12 @@ class Frames(NamedTuple):
     centres: Tensor
     #: whether a repeated eigenvalue, not zero, leaves axes to chance (samples,)
     undetermined: Tensor
+    #: the largest ratio of neighbouring eigenvalues, none zero (samples,): 1 where one repeats
+    ratio: Tensor | None = None
+    #: how many axes have nothing along them (samples,): only their signs are averaged over
+    empty: Tensor | None = None
+    #: of each element (samples, elements), sum 1; None where all count alike
+    weights: Tensor | None = None
 
 
 def frames(
@@ -66,6 +72,7 @@ def frames(
     *,
     group: FrameGroup = "O(n)",
     extra: Float[Tensor, "points dim"] | None = None,
+    centre: bool = True,
 ) -> Frames:
     """The frame of each cloud.
 
@@ -75,6 +82,8 @@ def frames(
         samples: how many clouds there are.
         group: "O(n)", all signs of the axes; "SO(n)", those of determinant 1.
         extra: vectors whose second moments are added for clouds whose own eigenvalues repeat.
+        centre: whether points are seen from the centre of their cloud; False for the groups
+            without translations, whose `centres` are zero.
 
     Raises:
         ConfigError: for another group, or more than 8 dimensions.
@@ -82,8 +91,9 @@ def frames(
     """
     check_precision("frames", points)
     dim = points.shape[-1]
-    signs = _signs(dim, group).to(points)
-    centres = scatter_mean(points, sample, samples)
+    check_frame(dim, group)
+    signs = sign_table(dim, group).to(points)
+    centres = scatter_mean(points, sample, samples) if centre else points.new_zeros(samples, dim)
     moments = _moments(points - centres.index_select(0, sample), sample, samples)
     if extra is not None:
         repeated = ~_apart(moments, points.dtype)[0]
@@ -94,7 +104,8 @@ def frames(
         hand = torch.linalg.det(axes.detach()).sign()
         axes = torch.cat([axes[..., :1] * hand[:, None, None], axes[..., 1:]], dim=-1)
     undetermined = _apart(moments, points.dtype)[1]
-    return Frames(axes[:, None] * signs[:, None], centres, undetermined)
+    ratio, empty = _spectrum(moments, points.dtype)
+    return Frames(axes[:, None] * signs[:, None], centres, undetermined, ratio, empty)
 
 
 def to_frames(
@@ -128,7 +139,7 @@ def from_frames(
     *,
     centre: bool = False,
 ) -> Float[Tensor, "points *channels dim"]:
-    """The mean over the elements R of R y, equivariant.
+    """The mean over the elements R of R y, weighted where they have weights: equivariant.
 
     Args:
         vectors: what a function made of the output of `to_frames`.
@@ -146,7 +157,12 @@ def from_frames(
             f"{tuple(vectors.shape)}; give what was made of the output of to_frames"
         )
     flat = vectors.reshape(*vectors.shape[:2], math.prod(vectors.shape[2:-1]), vectors.shape[-1])
-    mean = (flat @ matrices.mT).mean(0).reshape(vectors.shape[1:])
+    turned = flat @ matrices.mT
+    if found.weights is None:
+        mean = turned.mean(0).reshape(vectors.shape[1:])
+    else:
+        weights = found.weights.index_select(0, sample).T[..., None, None]
+        mean = (turned * weights).sum(0).reshape(vectors.shape[1:])
     if not centre:
         return mean
     middle = found.centres.index_select(0, sample)
@@ -155,12 +171,21 @@ def from_frames(
 
 @functools.cache
 def _sign_table(dim: int, group: str) -> Tensor:
-    """(elements, d), float64."""
     table = torch.tensor(list(itertools.product((1.0, -1.0), repeat=dim)), dtype=torch.float64)
     return table if group == "O(n)" else table[table.prod(1) > 0]
 
 
-def _signs(dim: int, group: str) -> Tensor:
+def sign_table(dim: int, group: FrameGroup) -> Float[Tensor, "elements dim"]:
+    """All signs of the axes, of product 1 for SO(n), float64; the first are all 1."""
+    return _sign_table(dim, group).clone()
+
+
+def check_frame(dim: int, group: str) -> None:
+    """Refuses groups and dimensions that have no frames.
+
+    Raises:
+        ConfigError: naming them.
+    """
     if group not in GROUPS:
         raise ConfigError(f"no frames for the group {group!r}: {nearest(group, GROUPS)}")
     if not 1 <= dim <= LIMIT:
@@ -168,7 +193,6 @@ def _signs(dim: int, group: str) -> Tensor:
             f"frames in {dim} dimensions have {2.0**dim:.3g} elements; they are made for 1 to "
             f"{LIMIT} dimensions"
         )
-    return _sign_table(dim, group).clone()
 
 
 def _moments(vectors: Tensor, sample: Tensor, samples: int) -> Tensor:
@@ -182,6 +206,15 @@ def _apart(moments: Tensor, dtype: torch.dtype) -> tuple[Bool[Tensor, " n"], Boo
     limit = GAP[dtype] * values[:, -1:].abs()
     close = values.diff(dim=1) <= limit
     return ~close.any(1), (close & (values[:, 1:] > limit)).any(1)
+
+
+def _spectrum(moments: Tensor, dtype: torch.dtype) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
+    """The largest ratio of neighbouring eigenvalues that aren't zero; how many are zero."""
+    values = torch.linalg.eigvalsh(moments.detach().double())
+    there = values > GAP[dtype] * values[:, -1:].abs()
+    pairs = there[:, :-1] & there[:, 1:]
+    ratios = torch.where(pairs, values[:, :-1] / torch.where(pairs, values[:, 1:], 1.0), 0.0)
+    return ratios.amax(1) if ratios.shape[1] else values.new_zeros(len(values)), (~there).sum(1)
 
 
 class _Eigenvectors(Function):
