@@ -20,6 +20,7 @@ from zoo.datasets.domains import DomainDataset
 from zoo.datasets.domains._raw import Raw
 from zoo.datasets.domains._readers import assemble
 from zoo.datasets.synthetic._made import Made as Made
+from zoo.datasets.synthetic.bars import bars_and_stripes as bars_and_stripes
 from zoo.datasets.synthetic.digits import digits as digits
 from zoo.datasets.synthetic.digits import digits_cov as digits_cov
 from zoo.datasets.synthetic.eeg import eeg_like as eeg_like
@@ -89,6 +90,7 @@ KINDS: dict[str, Kind] = {
     "toy-jets": Kind(toy_jets, "four-momenta of two kinds of decays (sequence)"),
     "tetris-like": Kind(tetris_like, "Tetris pieces in motion: four frames, then four (points)"),
     "waves": Kind(waves, "waves on a shallow, rotating sea, now and later (field)"),
+    "bars-and-stripes": Kind(bars_and_stripes, "noisy bars or stripes (image)"),
     "digits": Kind(digits, "scikit-learn's digits (image)"),
     "digits-cov": Kind(digits_cov, "their region covariances (matrix)"),
 }
