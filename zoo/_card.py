@@ -101,6 +101,14 @@ def _origin(entry: Mapping[str, Any]) -> str:
     config = entry.get("config") or {}
     if config:
         lines.append("\n" + table(["argument", "value"], list(config.items())))
+    adapter = entry.get("adapter")
+    if adapter:
+        base, numbers = adapter["base"], adapter["parameters"]
+        lines.append(
+            f"\nThe file holds {adapter['kind']} adapters of rank {adapter['rank']} ({numbers} "
+            f"numbers on {adapter['adapted']} weights) for `{base['name']}` (sha256 "
+            f"{base['sha256']}), which has to be at hand."
+        )
     members = entry.get("ensemble")
     if members:
         names = [f"`{item['name']}`" for item in members.get("joined") or []]

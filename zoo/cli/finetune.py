@@ -15,7 +15,9 @@ Method = Annotated[
     typer.Option(
         help="full; head; freeze:N (the first N blocks stay as they are) or freeze:PATTERN; "
         "replay (replay:frac=0.3,frames=500: old frames in every batch); ewc "
-        "(ewc:lambda=1,frames=200: a spring on what the old data need)."
+        "(ewc:lambda=1,frames=200: a spring on what the old data need); adapter "
+        "(adapter:r=8, adapter:kind=lora,r=4,scale=1,dropout=0.1,targets=layers.*+readout.*: "
+        "low-rank changes are trained and stored, nothing else)."
     ),
 ]
 Head = Annotated[
@@ -48,6 +50,12 @@ AnyUnits = Annotated[
     bool,
     typer.Option(
         "--any-units/--no-any-units", help="Believe the stated units against the evidence."
+    ),
+]
+Merge = Annotated[
+    bool,
+    typer.Option(
+        "--merge/--no-merge", help="With adapters: write whole weights to OUTPUT/merged as well."
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data.")]
@@ -88,6 +96,7 @@ def command(
     keys: _common.Keys = [],  # noqa: B006  # typer reads it and hands out copies
     units: _common.Units = [],  # noqa: B006
     epochs: Epochs = None,
+    merge: Merge = False,
     overrides: Overrides = [],  # noqa: B006
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -106,6 +115,7 @@ def command(
         "keys": _common.pairs(keys, "'--key'") or None,
         "units": _common.pairs(units, "'--unit'") or None,
         "epochs": epochs,
+        "merge": merge,
         "resume": resume,
         "overwrite": overwrite,
     }

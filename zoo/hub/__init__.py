@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.hub._adapter import Adapted as Adapted
     from zoo.hub._attach import attach_trust as attach_trust
     from zoo.hub._attach import note_separation as note_separation
     from zoo.hub._bundle import bundle as bundle
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from zoo.hub.upkeep import verify as cache_verify
 
 _HOME = {
+    "Adapted": ("_adapter", "Adapted"),
     "GoldenResult": ("golden", "GoldenResult"),
     "Manifest": ("manifest", "Manifest"),
     "annotate": ("_publish", "annotate"),
@@ -66,6 +68,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Adapted",
     "GoldenResult",
     "Manifest",
     "annotate",

@@ -231,3 +231,25 @@ class Parent(Entry):
 
     name: str
     sha256: Digest
+
+
+class AdapterEntry(Entry):
+    """Weights that are stored as changes of others.
+
+    `base` are those others, `place` the folder where they were if they have no shipped name.
+    `kind`, `rank`, `scale`, `dropout` and `targets` say how they were adapted
+    (`zoo.layers.adapters`), `adapted` how many parameters were, `parameters` how many numbers that
+    took; `whole` names the tensors that are stored as they are now, `dropped` those that are gone.
+    """
+
+    base: Parent
+    place: str | None = None
+    kind: Literal["tucker", "lora"]
+    rank: Annotated[int, Field(ge=1)]
+    scale: float
+    dropout: float = 0.0
+    targets: list[str] = []
+    adapted: int
+    parameters: int
+    whole: list[str] = []
+    dropped: list[str] = []

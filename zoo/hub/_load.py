@@ -9,14 +9,16 @@ from torch import Tensor, nn
 
 from zoo import registry
 from zoo.errors import CapabilityError, DeviceError, GoldenMismatchError
-from zoo.hub import golden, weights
+from zoo.hub import _adapter, golden, weights
 from zoo.hub._convert import convert
 from zoo.hub._domains import restore
 from zoo.hub._ensemble import split_members
+from zoo.hub._entries import AdapterEntry
 from zoo.hub._obtain import authors_file, contents, find, read_checked
 from zoo.hub._trust import load_trust
 from zoo.hub._versions import upgrade
 from zoo.hub.manifest import Manifest
+from zoo.layers import adapters
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._ensemble import Ensemble
 from zoo.registry import Spec
@@ -31,6 +33,8 @@ def load(
     heads: Sequence[str] | None = None,
     check: bool = False,
     allow_untrained_elements: bool = False,
+    merge: bool = True,
+    base: str | Path | None = None,
     domain: Literal["atoms"],
 ) -> AtomisticModel: ...
 
@@ -44,6 +48,8 @@ def load(
     heads: Sequence[str] | None = None,
     check: bool = False,
     allow_untrained_elements: bool = False,
+    merge: bool = True,
+    base: str | Path | None = None,
     domain: str | None = None,
 ) -> Any: ...
 
@@ -56,6 +62,8 @@ def load(
     heads: Sequence[str] | None = None,
     check: bool = False,
     allow_untrained_elements: bool = False,
+    merge: bool = True,
+    base: str | Path | None = None,
     domain: str | None = None,
 ) -> Any:
     """A trained model of any domain, ready for prediction.
@@ -75,6 +83,9 @@ def load(
             with so many outputs, or for these classes.
         check: re-run the golden inputs and compare.
         allow_untrained_elements: accept elements that the weights have never seen.
+        merge: add adapters to the weights they belong to; False keeps them apart, as
+            `zoo.layers.adapters` puts them on. Means nothing for other weights.
+        base: where the weights are that adapters belong to, if not under their own name.
         domain: refuse weights of any other domain.
 
     Returns:
@@ -83,7 +94,8 @@ def load(
 
     Raises:
         UnknownModelError: for an unknown name.
-        IntegrityError: for a file that differs from its manifest.
+        IntegrityError: for a file that differs from its manifest, and for adapters whose base is
+            other weights than they were trained on.
         UnsafeFileError: for a file that is no safetensors file.
         StateMismatchError: for missing or unexpected parameters.
         UnknownHeadError: for a head that the weights do not have.
@@ -103,7 +115,13 @@ def load(
             f"{manifest.name} works on the domain {manifest.inputs.domain!r}; this needs weights "
             f"of the domain {domain!r} (zoo list --pretrained --domain {domain})"
         )
-    model: Any = _from_authors(manifest) if manifest.authors else _from_files(manifest, path.parent)
+    model: Any
+    if manifest.authors is not None:
+        model = _from_authors(manifest)
+    elif manifest.adapter is not None:
+        model = _adapted(manifest, manifest.adapter, path.parent, base, merge)
+    else:
+        model = _from_files(manifest, path.parent)
     model = model.to(device=target, dtype=dtype).eval()
     model.manifest = manifest
     model.checkpoint_name = manifest.name
@@ -162,6 +180,17 @@ def _from_files(manifest: Manifest, folder: Path) -> nn.Module:
     states = split_members(state, manifest.ensemble.members, where=manifest.name)
     members: Any = [_built(spec, manifest, each) for each in states]
     return Ensemble(members)
+
+
+def _adapted(
+    manifest: Manifest, entry: AdapterEntry, folder: Path, base: str | Path | None, merge: bool
+) -> nn.Module:
+    """The base's weights with the adapters in them, or on them."""
+    spec, _ = registry.resolve(manifest.architecture)
+    state, factors = _adapter.build(manifest, folder, base=base, merge=merge)
+    model = _built(spec, manifest, state)
+    adapters.restore(model, _adapter.config_of(entry), factors)
+    return model
 
 
 def _built(spec: Spec, manifest: Manifest, state: Mapping[str, Tensor]) -> nn.Module:

@@ -15,6 +15,7 @@ from zoo import _card, _catalog, registry
 from zoo._files import write_atomic
 from zoo.errors import ConfigError, ManifestError, StateMismatchError
 from zoo.hub import golden, weights
+from zoo.hub._adapter import Adapted, pack
 from zoo.hub._domains import inputs_of, outputs_of
 from zoo.hub._trust import dump_trust, trust_entry
 from zoo.hub._versions import conventions, current
@@ -31,6 +32,7 @@ _STORED = re.compile(
 )
 #: fields that follow from the model and its files
 OURS = (
+    "adapter",
     "architecture",
     "config",
     "files",
@@ -50,6 +52,7 @@ def save(
     name: str,
     golden_inputs: Sequence[Any] | None = None,
     trust: Trust | None = None,
+    adapted: Adapted | None = None,
     **fields: Any,
 ) -> Path:
     """Writes a model's weights, manifest and card into a folder that `load` takes.
@@ -64,6 +67,8 @@ def save(
         golden_inputs: a few structures, or samples of the model's domain as it takes them (PyG's
             `Data`, mappings of arrays); their outputs are stored, for `load(check=True)`.
         trust: the training domain, from `zoo.apps.trust.fit`, for `predict(..., trust=True)`.
+        adapted: adapters that are merged into the model: they are stored instead of its weights,
+            to be put on the weights they were trained on.
         **fields: more fields of the manifest, as plain values (see `zoo.hub.Manifest`):
             `inputs`, `outputs`, `task`, `training`, `metrics`, `limits`, `license`, `citation`,
             `derived_from`, `certificate`, `urls`. Inputs, outputs and names of classes are
@@ -86,7 +91,10 @@ def save(
             raise ConfigError(f"save() finds out {key!r} by itself; leave it out")
     _require_finite(model)
     taken = _taken(folder)
-    blobs = {"weights": weights.dump(model.state_dict(), {"name": name})}
+    state: Mapping[str, torch.Tensor] = model.state_dict()
+    if adapted is not None:
+        state, fields["adapter"] = pack(model, adapted)
+    blobs = {"weights": weights.dump(state, {"name": name})}
     if golden_inputs:
         blobs["golden"] = weights.dump(golden.record(model, golden_inputs), {"name": name})
     if trust is not None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from zoo._files import read_yaml
 from zoo.errors import ManifestError, nearest
 from zoo.hub._entries import (
+    AdapterEntry,
     Authors,
     Entry,
     File,
@@ -63,6 +64,7 @@ class Manifest(Entry):
     golden: Golden | None = None
     trust: TrustFile | None = None
     ensemble: Members | None = None
+    adapter: AdapterEntry | None = None
     derived_from: Parent | None = None
     certificate: dict[str, Any] | None = None
 

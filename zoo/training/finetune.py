@@ -22,7 +22,7 @@ from zoo.datasets import AtomsDataset
 from zoo.datasets._base import Dataset
 from zoo.errors import ConfigError, DataError, nearest
 from zoo.models._sample import SampleModel
-from zoo.training import clash, prepare
+from zoo.training import adapters, clash, prepare
 from zoo.training.evidence import check_units
 from zoo.training.fit import Line, check_writable, fit
 from zoo.training.freeze import apply_method
@@ -66,7 +66,9 @@ def finetune(
         output: folder for weights, manifest, card, report, plots, logs and state.
         method: `full`; `head`; `freeze:N` (the first N blocks; negative: see `apply_method`) or
             `freeze:PATTERN,...`; `replay` (`replay:frac=0.3,frames=500`: old training frames in
-            every batch); `ewc` (`ewc:lambda=1,frames=200`: a spring on what the old data need).
+            every batch); `ewc` (`ewc:lambda=1,frames=200`: a spring on what the old data need);
+            `adapter` (`adapter:kind=lora,r=4,scale=1,dropout=0,targets=layers.*+readout.*`:
+            low-rank changes alone are trained and stored, with `merge=True` whole weights as well).
         heads: `new:NAME` for a new energy head beside the old ones, which starts as a copy of the
             default head and becomes the default; or the name of the head to train. The default
             head if None. Other heads stay frozen, unless their data are replayed. Outside atoms:
@@ -106,7 +108,7 @@ def finetune(
     if isinstance(model, SampleModel):
         if new_elements or references != "fit":
             raise ConfigError("new_elements and references are for models on atoms; leave them out")
-        wish = Wish(chosen, heads, patterns, old_data, options)
+        wish = Wish(name, chosen, heads, patterns, old_data, options)
         return finetune_samples(
             model, data, wish, folder, resume=resume, overwrite=overwrite, progress=progress
         )
@@ -124,13 +126,17 @@ def finetune(
     target = choose_head(model, heads)
     recipe = make_recipe(model, task, method, options)
     prepare.check_name(recipe.name, model.architecture)
-    apply_method(model, method, freeze=patterns, heads={target.name})
+    merge = bool(options.get("merge", False))
+    adapters.check_wish(model, chosen, merge=merge)
+    whole = adapters.fresh_parameters(model, target.name) if target.new else []
+    seed = recipe.trainer.seed
+    apply_method(model, method, freeze=patterns, heads={target.name}, whole=whole, seed=seed)
     old = open_old(model, old_data, target, sample=chosen.frames)
     stated = options.get("level_of_theory")
     level = _check_levels(model, task, old, target, chosen, references, stated)
     judged = not options.get("any_units", False)
     evidence = _check_evidence(model, task, target, references, units=judged)
-    run = Run(model, task, old, target, recipe, level, evidence)
+    run = Run(model, task, old, target, recipe, level, evidence, name, whole, merge)
     settings = _settings(run, method, patterns, references)
     prepare.open_run(folder, SETTINGS, settings, resume=resume, overwrite=overwrite)
     return _carry_out(run, chosen, patterns, folder, references, resume, progress)
@@ -162,7 +168,10 @@ def _carry_out(
         scores["offsets_only"] = _assess(run, task.test, run.target.name)
     lesson = make_lesson(model, task, old, run.target, method, recipe, offsets)
     heads = {run.target.name, *([old.head] if lesson.replayed is not None else [])}
-    frozen = apply_method(model, method.text, freeze=patterns, heads=heads)
+    seed = recipe.trainer.seed
+    frozen = apply_method(
+        model, method.text, freeze=patterns, heads=heads, whole=run.whole, seed=seed
+    )
     state, digest = folder / prepare.STATE, prepare.sha256(folder / SETTINGS)
     key = f"{parent_entry(model)} {old.sample.hash if old.sample is not None else None}"
     penalty = make_penalty(model, old, method, recipe, folder=state, key=key, progress=progress)
@@ -180,6 +189,7 @@ def _carry_out(
         progress=progress,
         penalty=penalty,
     )
+    adapted = adapters.take_off(model, method, run.base)
     model.requires_grad_(True)
     scores["fine_tuned"] = _assess(run, task.test, run.target.name)
     if old.frames is not None:
@@ -190,7 +200,7 @@ def _carry_out(
     said = details(run, frozen, offsets, lesson, result)
     said |= {"first_gradients": rows, "before_after": before_after(metrics)}
     report = Report(model=model, metrics=metrics, path=folder, history=result.history, details=said)
-    publish(report, run, scores, offsets, lesson, digest)
+    publish(report, run, scores, offsets, lesson, digest, adapted)
     return report
 
 

@@ -1,11 +1,12 @@
 """Which parameters fine-tuning changes."""
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from zoo.errors import ConfigError, nearest
 from zoo.layers.atomistic._names import energy_name
+from zoo.training import adapters
 from zoo.training.methods import METHODS as METHODS
 from zoo.training.methods import Method, parse
 
@@ -16,6 +17,8 @@ def apply_method(
     *,
     freeze: Sequence[str] = (),
     heads: Iterable[str] | None = None,
+    whole: Collection[str] = (),
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Freezes what a method leaves as it is.
 
@@ -26,6 +29,8 @@ def apply_method(
             Python: `freeze:-1` leaves only the last block free.
         freeze: patterns of names of further parameters to leave as they are.
         heads: the energy heads that are trained; the others are frozen. All if None.
+        whole: names of parameters that `adapter` trains as they are.
+        seed: of the factors of adapters.
 
     Returns:
         The method, the frozen blocks of all, the trained parameters of all.
@@ -35,6 +40,8 @@ def apply_method(
             nothing left to train.
     """
     chosen = parse(method)
+    if chosen.adapter is not None:
+        return adapters.select(model, chosen, freeze, whole=whole, seed=seed)
     frozen = _frozen_blocks(chosen, len(model.blocks()))
     inside = set(model.head_parameters())
     for name, parameter in model.named_parameters():

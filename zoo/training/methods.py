@@ -6,14 +6,18 @@ freeze:N                    everything but the first N blocks
 freeze:PATTERN[,PATTERN]    everything but the parameters of these names (shell patterns)
 replay[:frac=,frames=]      full, with frames of the old training data in every batch
 ewc[:lambda=,frames=]       full, with a spring on what mattered to the old data
+adapter[:r=,kind=,...]      low-rank changes of the weights alone (`zoo.layers.adapters`), and they
+                            are stored alone: kind=tucker or lora, r=8, scale=1, dropout=0,
+                            targets=PATTERN+PATTERN (names of parameters; all that can be adapted)
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from zoo.errors import ConfigError, nearest
+from zoo.layers.adapters import AdapterConfig
 
-METHODS = ("full", "head", "freeze:N", "freeze:PATTERN", "replay", "ewc")
+METHODS = ("full", "head", "freeze:N", "freeze:PATTERN", "replay", "ewc", "adapter")
 _FRAMES = {"replay": 500, "ewc": 200}
 
 
@@ -23,12 +27,13 @@ class Method:
 
     Attributes:
         text: as the user wrote it.
-        kind: full, head, freeze, replay or ewc.
+        kind: full, head, freeze, replay, ewc or adapter.
         blocks: the N of `freeze:N`, or None.
         patterns: the patterns of `freeze:PATTERN`.
         frames: of the old training data, for `replay` and `ewc`.
         fraction: part of each batch that is replayed.
         strength: the lambda of `ewc`.
+        adapter: of `adapter`, which adapters.
     """
 
     text: str
@@ -38,6 +43,7 @@ class Method:
     frames: int = 0
     fraction: float = 0.3
     strength: float = 1.0
+    adapter: AdapterConfig | None = None
 
 
 def parse(text: str) -> Method:
@@ -63,7 +69,31 @@ def parse(text: str) -> Method:
         if not 0 < strength < float("inf"):
             raise ConfigError(f"method {text!r}: lambda must be positive")
         return Method(text, kind, frames=_count(text, frames), strength=strength)
+    if kind == "adapter":
+        return Method(text, kind, adapter=_adapter(text, rest))
     raise ConfigError(f"no method {text!r}; {nearest(text, METHODS)}")
+
+
+def _adapter(text: str, rest: str) -> AdapterConfig:
+    """`kind=lora,r=8,targets=layers.*+readout.*` as a configuration."""
+    words = dict(part.partition("=")[::2] for part in rest.split(",") if "=" in part)
+    kind, targets = words.get("kind", "tucker"), words.get("targets")
+    numbers = ",".join(p for p in rest.split(",") if p.partition("=")[0] not in ("kind", "targets"))
+    known: dict[str, Callable[[str], float]] = {"r": int, "scale": float, "dropout": float}
+    values = _options(text, numbers, known | {"kind": float, "targets": float})
+    patterns = () if targets is None else tuple(part.strip() for part in targets.split("+"))
+    if not all(patterns):
+        raise ConfigError(f"method {text!r}: targets are patterns such as 'layers.*+readout.*'")
+    try:
+        return AdapterConfig(
+            kind=kind,
+            rank=int(values.get("r", 8)),
+            scale=values.get("scale", 1.0),
+            dropout=values.get("dropout", 0.0),
+            targets=patterns,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"method {text!r}: {error}") from None
 
 
 def _freeze(text: str, rest: str) -> Method:

@@ -1,11 +1,13 @@
 """What fine-tuning reports and publishes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ase.data import chemical_symbols
 
+from zoo.hub import Adapted
 from zoo.training import prepare
 from zoo.training.fit import FitResult
 from zoo.training.heads import Target
@@ -38,6 +40,9 @@ class Run:
         recipe: the settings.
         level: level of theory of the new labels, or empty.
         evidence: how labels compare with the untouched predictions.
+        base: the weights that training starts from, as the user named them.
+        whole: names of parameters that adapters leave to be trained as they are.
+        merge: whether merged weights are stored beside adapters.
     """
 
     model: Any
@@ -47,6 +52,9 @@ class Run:
     recipe: Recipe
     level: str
     evidence: Mapping[str, float]
+    base: str | Path
+    whole: Sequence[str] = ()
+    merge: bool = False
 
 
 def parent_entry(model: Any) -> dict[str, str] | None:
@@ -98,6 +106,7 @@ def publish(
     offsets: References | None,
     lesson: Lesson,
     settings_sha256: str,
+    adapted: Adapted | None = None,
 ) -> None:
     """Writes weights, manifest, card, plots, report."""
     model, task, recipe = run.model, run.task, run.recipe
@@ -131,6 +140,8 @@ def publish(
         limits=limits,
         license=licence or {"weights": "not stated"},
         citation=list(parent.citation) if parent is not None else [],
+        adapted=adapted,
+        merge=run.merge,
         **({"derived_from": derived} if derived is not None else {}),
     )
 

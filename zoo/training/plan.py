@@ -47,6 +47,7 @@ class Options(TypedDict, total=False):
         new_charges: accept charged structures although the weights saw neutral ones only.
         any_units: accept labels that look as if they were in other units than stated.
         new_name: of the new checkpoint; by default from the parent's name and the data's.
+        merge: with method `adapter`: store the merged weights as well, in the folder `merged`.
         task: outside atoms: entries of a recipe's section `task` that differ from those of the
             weights, such as {"metrics": ["auroc"]}.
     """
@@ -70,6 +71,7 @@ class Options(TypedDict, total=False):
     new_charges: bool
     any_units: bool
     new_name: str | None
+    merge: bool
     task: Mapping[str, Any] | None
 
 

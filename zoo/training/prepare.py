@@ -18,6 +18,7 @@ from zoo.datasets import AtomsDataset
 from zoo.errors import ConfigError, DataError, OutputError, RecipeError, ZooError, nearest
 from zoo.hub.manifest import NAME
 from zoo.models import _trust_fit as trust
+from zoo.training import adapters
 from zoo.training.metrics import Evaluation
 from zoo.training.page import machine, write_page
 from zoo.training.plots import learning_curve, parity_plot
@@ -234,6 +235,8 @@ def publish(
     title: str,
     domain: tuple[Any, Any] | None = None,
     settings: str = RECIPE,
+    adapted: hub.Adapted | None = None,
+    merge: bool = False,
     **manifest: Any,
 ) -> None:
     """Writes weights, manifest, card, plots, `report.md` and, last, `report.json`.
@@ -247,15 +250,19 @@ def publish(
         title: of the parity plot.
         domain: training and validation samples that the training domain is fitted to.
         settings: name of the file with the run's settings, for the page.
+        adapted: adapters that are stored instead of the weights.
+        merge: store the merged weights as well.
         **manifest: further fields of the manifest.
     """
     folder, model = report.path, report.model
     if not is_first_process():
         return
     seen = inputs_entry(train, model.trained_elements or {})
-    hub.save(
+    folders = adapters.save(
         model,
         folder,
+        adapted=adapted,
+        merge=merge,
         name=name,
         golden_inputs=golden_structures(train),
         **{"inputs": seen, **manifest},
@@ -263,7 +270,8 @@ def publish(
     model.trust = None  # that of the weights it started from
     if domain is not None and len(domain[1]):
         model.trust = trust.fit(model, *domain, max_frames=TRUST_FRAMES)
-        hub.attach_trust(folder, model.trust, data=dataset_name(train))
+        for place in folders:
+            hub.attach_trust(place, model.trust, data=dataset_name(train))
     parity_plot(folder / "parity.png", after, before, title=title)
     learning_curve(folder / "learning_curve.png", report.history, title=name)
     report.details["machine"] = machine()

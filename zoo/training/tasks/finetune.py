@@ -18,7 +18,7 @@ from zoo import datasets, hub
 from zoo.datasets._base import Dataset
 from zoo.datasets.domains import DomainDataset
 from zoo.errors import CapabilityError, ConfigError, DataError
-from zoo.training import prepare
+from zoo.training import adapters, prepare
 from zoo.training.fit import DTYPES, FitResult, Kit, Line
 from zoo.training.freeze import apply_method
 from zoo.training.methods import Method
@@ -46,7 +46,7 @@ from zoo.training.tasks.run import (
 
 #: options of `finetune` that mean something here
 _OPTIONS = {"keys", "splits", "epochs", "max_time", "lr", "batch_size", "seed", "layer_decay"}
-_OPTIONS |= {"freeze", "new_name", "task"}
+_OPTIONS |= {"freeze", "new_name", "task", "merge"}
 _EDGES = {**DEFAULT_SPLITS, "kind": "edges"}
 STEPS = 1000  # of a run, at least MIN_EPOCHS passes
 MIN_EPOCHS = 20
@@ -57,6 +57,7 @@ class Wish:
     """How a user wants weights to be fine-tuned.
 
     Attributes:
+        base: the weights.
         method: read from what the user wrote.
         heads: "new" for a fresh head in any case, or None.
         patterns: of parameters that stay as they are.
@@ -64,6 +65,7 @@ class Wish:
         options: of `finetune`.
     """
 
+    base: str | Path
     method: Method
     heads: str | None
     patterns: tuple[str, ...]
@@ -109,7 +111,13 @@ def finetune_samples(
     if head != "kept":
         prepare_model(job)
     old = open_old(job, wish.old_data, wish.method, kept=head == "kept")
-    frozen = apply_method(model, wish.method.text, freeze=wish.patterns)
+    frozen = apply_method(
+        model,
+        wish.method.text,
+        freeze=wish.patterns,
+        whole=[] if head == "kept" else adapters.fresh_parameters(model, None),
+        seed=recipe.trainer.seed,
+    )
     settings = {
         "parent": parent_entry(model),
         "method": wish.method.text,
@@ -121,6 +129,7 @@ def finetune_samples(
     prepare.open_run(folder, prepare.FINETUNE, settings, resume=resume, overwrite=overwrite)
     before, forgotten = evaluate(job), old.measure(job)
     result = run(job, folder, resume=resume, progress=progress, kit=_kit(job, wish, old))
+    adapted = adapters.take_off(model, wish.method, wish.base)
     model.requires_grad_(True)
     scores = {"zero_shot": before[job.shown], "fine_tuned": evaluate(job)[job.shown]}
     if forgotten is not None:
@@ -128,11 +137,16 @@ def finetune_samples(
         assert remembered is not None
         scores |= {"old_before": forgotten, "old_after": remembered}
     report = _report(job, folder, result, scores, frozen | {"head": head, "old_task": old.note})
-    _publish(report, job, scores, old)
+    _publish(report, job, scores, old, {"adapted": adapted, "merge": _merges(wish)})
     return report
 
 
+def _merges(wish: Wish) -> bool:
+    return bool(wish.options.get("merge", False))
+
+
 def _check_wish(model: Any, wish: Wish) -> None:
+    adapters.check_wish(model, wish.method, merge=_merges(wish))
     for name, value in wish.options.items():
         if name not in _OPTIONS and value not in (None, False):
             raise ConfigError(
@@ -304,7 +318,13 @@ def before_after(metrics: Mapping[str, Mapping[str, float]], task: Task) -> list
     ]
 
 
-def _publish(report: Report, job: Job, scores: Mapping[str, Outcome], old: OldData) -> None:
+def _publish(
+    report: Report,
+    job: Job,
+    scores: Mapping[str, Outcome],
+    old: OldData,
+    storage: Mapping[str, Any],
+) -> None:
     model, recipe = job.model, job.recipe
     parent = model.manifest
     entry = training_entry(
@@ -337,5 +357,6 @@ def _publish(report: Report, job: Job, scores: Mapping[str, Outcome], old: OldDa
         limits=list(parent.limits) if parent is not None else [],
         license=terms or {"weights": "not stated"},
         citation=list(parent.citation) if parent is not None else [],
+        **storage,
         **({"derived_from": derived} if derived is not None else {}),
     )

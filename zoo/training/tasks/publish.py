@@ -12,7 +12,7 @@ from torch_geometric.utils import subgraph
 
 from zoo import hub
 from zoo.models._inputs import graph_like
-from zoo.training import prepare
+from zoo.training import adapters, prepare
 from zoo.training.metrics import UNITS
 from zoo.training.page import machine, write_page
 from zoo.training.report import Report, dataset_name
@@ -49,20 +49,31 @@ class Result:
     settings: str
 
 
-def publish(report: Report, result: Result, **manifest: Any) -> None:
+def publish(
+    report: Report,
+    result: Result,
+    *,
+    adapted: hub.Adapted | None = None,
+    merge: bool = False,
+    **manifest: Any,
+) -> None:
     """Writes weights, manifest, card, plots, `report.md` and, last, `report.json`.
 
     Args:
         report: of the run; its path is the folder.
         result: what is published.
+        adapted: adapters that are stored instead of the weights.
+        merge: store the merged weights as well.
         **manifest: further fields of the manifest.
     """
     if not prepare.is_first_process():
         return
     folder, model, task = report.path, report.model, result.task
-    hub.save(
+    adapters.save(
         model,
         folder,
+        adapted=adapted,
+        merge=merge,
         name=result.name,
         golden_inputs=golden_samples(result.train, whole=model.transductive),
         **{"task": task.section.model_dump(mode="json"), **manifest},

@@ -1,0 +1,401 @@
+"""Low-rank changes of trained weights: Tucker adapters and LoRA, for the layers of every model.
+
+A weight W of any number of axes becomes W + s ΔW, W frozen:
+
+tucker  ΔW = G ×_1 U^1 ... ×_N U^N with a core G of at most r entries a side and one matrix U^n
+        (I_n, r) for each axis longer than r; a shorter axis is kept as it is (FLoRA: Low-Rank Core
+        Space for N-dimension, arXiv:2405.14739).
+lora    ΔW = B A with B (rows, r) and A (r, columns) (Hu et al., arXiv:2106.09685); W is
+        read as a matrix by joining its first axes and its last ones, cut where rows + columns are
+        fewest.
+
+G and B start at zero, so nothing changes at first, bit for bit; U^n and A are normal of standard
+deviation 1/sqrt(2 r). All are `torch.nn.utils.parametrize` parametrisations, so the layers know
+nothing of them; `merge` writes the sum into W and takes them off.
+
+Which parameters: what an optimiser may change freely keeps a model's symmetry at every value, since
+bases, Clebsch-Gordan coefficients and cutoffs are buffers here, and parameters multiply channels,
+multiplicities, paths and grades. So every real parameter with two or more axes longer than one can
+be adapted, and symmetry stays exact. Left out are points of a manifold
+(`geoopt.ManifoldParameter`), the coordinates `raw` of constrained matrices (Stiefel, positive
+definite, subspaces, the ball), tables of `nn.Embedding`, weights that are parametrised already, and
+weights that hold no more numbers than an adapter of the rank.
+
+Deviations: the paper's dropout acts on the layer's input, which a parametrisation does not see;
+here it drops entries of the core, or components of LoRA, for a whole step. A grouped convolution
+is adapted in the shape of its weight, whose second axis is that of one group.
+"""
+
+import fnmatch
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from geoopt import ManifoldParameter
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from zoo.errors import ConfigError, StateMismatchError, nearest
+
+#: name of parameters whose values a constraint is computed from
+CONSTRAINED = "raw"
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """How weights are adapted.
+
+    Attributes:
+        kind: "tucker" or "lora".
+        rank: r of the module's docstring; of each weight at most what its axes allow.
+        scale: s.
+        dropout: part of the core's entries, or of LoRA's components, left out of each step.
+        targets: shell patterns of parameter names; empty for all that can be adapted.
+    """
+
+    kind: str = "tucker"
+    rank: int = 8
+    scale: float = 1.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"no adapter is called {self.kind!r}; {nearest(self.kind, KINDS)}")
+        if self.rank < 1:
+            raise ConfigError(f"the rank of an adapter is at least 1, not {self.rank}")
+        if not math.isfinite(self.scale) or self.scale == 0:
+            raise ConfigError(f"the scale of an adapter is a number but 0, not {self.scale}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"the dropout of an adapter is in [0, 1), not {self.dropout}")
+
+
+class Adapter(nn.Module):
+    """W + s ΔW of one weight, as a parametrisation.
+
+    Args:
+        shape: of the weight.
+        rank: r.
+        scale: s.
+        dropout: part of the change that a training step leaves out.
+        generator: of the initial factors.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        rank: int,
+        *,
+        scale: float = 1.0,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape, self.rank = tuple(shape), rank
+        self.scale, self.dropout = scale, dropout
+        self.build(generator)
+
+    def build(self, generator: torch.Generator | None) -> None:
+        """Makes the parameters."""
+        raise NotImplementedError
+
+    @staticmethod
+    def size(shape: Sequence[int], rank: int) -> int:
+        """How many numbers an adapter of a weight holds."""
+        raise NotImplementedError
+
+    def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The adapted weight."""
+        raise NotImplementedError
+
+    def _draw(self, *shape: int, generator: torch.Generator | None) -> nn.Parameter:
+        """Normal numbers of standard deviation 1/sqrt(2 r)."""
+        draw = torch.randn(shape, generator=generator, dtype=torch.float64)
+        return nn.Parameter((draw / math.sqrt(2 * self.rank)).to(torch.get_default_dtype()))
+
+
+class TuckerAdapter(Adapter):
+    """A core of rank r in each axis, and one matrix for each longer axis.
+
+    Attributes:
+        core: G, zero at first.
+        factors: U^n (I_n, r) by the number n of the axis.
+    """
+
+    def build(self, generator: torch.Generator | None) -> None:
+        """Makes core and factors."""
+        self.core = nn.Parameter(torch.zeros([min(n, self.rank) for n in self.shape]))
+        long = [axis for axis, n in enumerate(self.shape) if n > self.rank]
+        self.factors = nn.ParameterDict(
+            {
+                str(axis): self._draw(self.shape[axis], self.rank, generator=generator)
+                for axis in long
+            }
+        )
+        self._plain = len(self.shape) == 2 and long == [0, 1]
+
+    @staticmethod
+    def size(shape: Sequence[int], rank: int) -> int:
+        """Entries of the core and of the matrices."""
+        return math.prod(min(n, rank) for n in shape) + sum(n * rank for n in shape if n > rank)
+
+    def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """W + s G ×_1 U^1 ... ×_N U^N."""
+        change = F.dropout(self.core, self.dropout, self.training) if self.dropout else self.core
+        if self._plain:
+            left, right = self.factors["0"], self.factors["1"]
+            return torch.addmm(weight, left @ change, right.mT, alpha=self.scale)
+        for axis, factor in self.factors.items():
+            moved = change.movedim(int(axis), -1) @ factor.mT
+            change = moved.movedim(-1, int(axis))
+        return torch.add(weight, change, alpha=self.scale)
+
+
+class LoraAdapter(Adapter):
+    """A product of two thin matrices.
+
+    Attributes:
+        up: B (rows, r), zero at first.
+        down: A (r, columns).
+    """
+
+    def build(self, generator: torch.Generator | None) -> None:
+        """Makes both matrices."""
+        rows, columns = matrix_form(self.shape)
+        self.up = nn.Parameter(torch.zeros(rows, self.rank))
+        self.down = self._draw(self.rank, columns, generator=generator)
+
+    @staticmethod
+    def size(shape: Sequence[int], rank: int) -> int:
+        """Entries of both matrices."""
+        return rank * sum(matrix_form(shape))
+
+    def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """W + s B A."""
+        down = self.down
+        if self.dropout and self.training:
+            kept = F.dropout(down.new_ones(self.rank, 1), self.dropout)
+            down = down * kept
+        matrix = weight.reshape(self.up.shape[0], -1)  # (rows, columns)
+        return torch.addmm(matrix, self.up, down, alpha=self.scale).reshape(weight.shape)
+
+
+KINDS: Mapping[str, type[Adapter]] = {"tucker": TuckerAdapter, "lora": LoraAdapter}
+
+
+def matrix_form(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of a weight read as a matrix, cut where their sum is least."""
+    cuts = [(math.prod(shape[:k]), math.prod(shape[k:])) for k in range(1, len(shape))]
+    return min(cuts, key=sum)
+
+
+# --- which weights ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """A parameter of a model: the module that holds it, and its name there."""
+
+    module: nn.Module
+    attribute: str
+    parameter: Tensor
+
+
+def places(model: nn.Module) -> dict[str, Place]:
+    """Every parameter that a layer uses as it is, by its name in the model."""
+    found = {}
+    for path, module in model.named_modules():
+        if isinstance(module, (parametrize.ParametrizationList, Adapter)):
+            continue
+        for attribute, parameter in module.named_parameters(recurse=False):
+            found[f"{path}.{attribute}".lstrip(".")] = Place(module, attribute, parameter)
+    inside = {name for name in found if ".parametrizations." in f".{name}"}
+    return {name: place for name, place in found.items() if name not in inside}
+
+
+def left_out(name: str, place: Place, config: AdapterConfig) -> str | None:
+    """Why a parameter can't be adapted; None if it can."""
+    parameter = place.parameter
+    if isinstance(parameter, ManifoldParameter) or place.attribute == CONSTRAINED:
+        return "its values lie on a manifold"
+    if isinstance(place.module, nn.Embedding):
+        return "it is a table of embeddings"
+    if not parameter.is_floating_point():
+        return "it is not real"
+    if sum(n > 1 for n in parameter.shape) < 2:
+        return "it has fewer than two axes longer than one"
+    size = KINDS[config.kind].size(parameter.shape, config.rank)
+    if size >= parameter.numel():
+        shape = " x ".join(map(str, parameter.shape))
+        return f"an adapter of rank {config.rank} holds {size} numbers, the weight {shape}"
+    return None
+
+
+def choose(
+    model: nn.Module, config: AdapterConfig, *, whole: Collection[str] = ()
+) -> dict[str, Place]:
+    """The parameters that are adapted.
+
+    Args:
+        model: with parameters.
+        config: how, and which.
+        whole: names of parameters that are not adapted in any case.
+
+    Raises:
+        ConfigError: a pattern that matches no parameter, or nothing that can be adapted.
+    """
+    known = {name: place for name, place in places(model).items() if name not in whole}
+    chosen = known if not config.targets else _matching(known, config.targets)
+    reasons = {name: left_out(name, place, config) for name, place in chosen.items()}
+    fitting = {name: place for name, place in chosen.items() if reasons[name] is None}
+    if not fitting:
+        words = sorted({reason for reason in reasons.values() if reason is not None})
+        shown = "; ".join(words[:4]) + ("; ..." if len(words) > 4 else "")
+        raise ConfigError(
+            f"nothing can be adapted with {config.kind} of rank {config.rank} among "
+            f"{len(chosen)} parameters ({shown or 'there are none'}): take a lower rank, or "
+            "method 'full'"
+        )
+    return fitting
+
+
+def _matching(known: Mapping[str, Place], patterns: Sequence[str]) -> dict[str, Place]:
+    found: set[str] = set()
+    for pattern in patterns:
+        fitting = fnmatch.filter(known, pattern)
+        if not fitting:
+            parts = [name.split(".") for name in known]
+            groups = {".".join(p[:k]) + ".*" for p in parts for k in range(1, len(p))}
+            raise ConfigError(
+                f"targets {pattern!r} matches no parameter; {nearest(pattern, {*known, *groups})}"
+            )
+        found.update(fitting)
+    return {name: place for name, place in known.items() if name in found}
+
+
+# --- putting on and taking off ------------------------------------------------------------------
+
+
+def attach(
+    model: nn.Module, config: AdapterConfig, *, seed: int = 0, whole: Collection[str] = ()
+) -> list[str]:
+    """Puts adapters on a model, which computes the same as before until they are trained.
+
+    Args:
+        model: changed in place; what is adapted no longer requires gradients.
+        config: how, and which parameters.
+        seed: of the factors.
+        whole: names of parameters that get none.
+
+    Returns:
+        Names of the adapted parameters, as the model had them.
+
+    Raises:
+        ConfigError: see `choose`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = choose(model, config, whole=whole)
+    for place in chosen.values():
+        adapter = KINDS[config.kind](
+            place.parameter.shape,
+            config.rank,
+            scale=config.scale,
+            dropout=config.dropout,
+            generator=generator,
+        )
+        _put(place, adapter)
+    return list(chosen)
+
+
+def _put(place: Place, adapter: Adapter) -> None:
+    adapter.to(place.parameter).train(place.module.training)
+    place.parameter.requires_grad_(False)
+    parametrize.register_parametrization(place.module, place.attribute, adapter)
+
+
+def adapters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Adapter]]:
+    """The adapters of a model: parameter's name, module, name there, adapter."""
+    for path, module in list(model.named_modules()):
+        if not parametrize.is_parametrized(module):
+            continue
+        for attribute, chain in module.parametrizations.items():  # type: ignore[union-attr,operator]
+            if isinstance(chain[0], Adapter):
+                yield f"{path}.{attribute}".lstrip("."), module, attribute, chain[0]
+
+
+def state(model: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """Copies of the tensors of each adapter, by the name of its parameter."""
+    return {
+        name: {key: tensor.detach().clone() for key, tensor in adapter.state_dict().items()}
+        for name, _, _, adapter in adapters(model)
+    }
+
+
+def from_tensors(
+    shape: Sequence[int], config: AdapterConfig, tensors: Mapping[str, Tensor], name: str
+) -> Adapter:
+    """A stored adapter.
+
+    Args:
+        shape: of the weight.
+        config: kind, rank, scale and dropout.
+        tensors: its state.
+        name: of the parameter, for messages.
+
+    Raises:
+        StateMismatchError: tensors of other names or shapes.
+    """
+    options = {"scale": config.scale, "dropout": config.dropout}
+    adapter = KINDS[config.kind](shape, config.rank, **options)
+    wanted = {key: tuple(value.shape) for key, value in adapter.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in tensors.items()}
+    if wanted != given:
+        raise StateMismatchError(f"the adapter of {name} has {given}, expected {wanted}")
+    adapter.to(next(iter(tensors.values()))).load_state_dict(dict(tensors))
+    return adapter
+
+
+def restore(
+    model: nn.Module, config: AdapterConfig, tensors: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Puts stored adapters on a model that has the weights they were trained on.
+
+    Args:
+        model: changed in place.
+        config: kind, rank, scale and dropout.
+        tensors: as `state` gave them.
+
+    Raises:
+        StateMismatchError: a parameter that the model does not have, or tensors of another shape.
+    """
+    known = places(model)
+    for name, parts in tensors.items():
+        if name not in known:
+            raise StateMismatchError(f"the model has no {name!r}; {nearest(name, known)}")
+        _put(known[name], from_tensors(known[name].parameter.shape, config, parts, name))
+
+
+def merge(model: nn.Module) -> int:
+    """Writes the adapted weights into the model and takes the adapters off.
+
+    Returns:
+        How many there were.
+    """
+    found = list(adapters(model))
+    for _, module, attribute, adapter in found:
+        training, adapter.training = adapter.training, False  # nothing is dropped
+        parametrize.remove_parametrizations(module, attribute, leave_parametrized=True)
+        adapter.training = training
+        module._parameters[attribute].requires_grad_(True)  # type: ignore[union-attr]
+    return len(found)
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """How many adapters a model has, and how many numbers they hold."""
+    found = [adapter for *_, adapter in adapters(model)]
+    numbers = sum(p.numel() for adapter in found for p in adapter.parameters())
+    return {"adapted": len(found), "adapter_parameters": numbers}
