@@ -40,7 +40,8 @@ def minimal_frames(
     samples: int,
     *,
     group: FrameGroup = "O(n)",
-    extra: Float[Tensor, "points dim"] | None = None,
+    extra: Float[Tensor, "vectors dim"] | None = None,
+    extra_sample: Int[Tensor, " vectors"] | None = None,
     centre: bool = True,
 ) -> Frames:
     """The frame of each cloud, as `zoo.functional.frames.frames` gives it, with few elements.
@@ -51,6 +52,7 @@ def minimal_frames(
         samples: how many clouds there are.
         group: "O(n)" or "SO(n)".
         extra: vectors that give axes where the points don't.
+        extra_sample: the cloud of each of them; that of the points if None.
         centre: whether points are seen from the centre of their cloud.
 
     Returns:
@@ -68,7 +70,10 @@ def minimal_frames(
     centres = scatter_mean(points, sample, samples) if centre else points.new_zeros(samples, dim)
     places = _padded(sample, samples)
     seen = _spread(points - centres.index_select(0, sample), places)
-    given = [seen] if extra is None else [seen, _spread(extra, places)]
+    given = [seen]
+    if extra is not None:
+        own = places if extra_sample is None else _padded(extra_sample, samples)
+        given.append(_spread(extra, own))
     limit = GAP[points.dtype]
     with torch.no_grad():
         owner, chosen = _choices(given, dim if group == "O(n)" else dim - 1, limit)
@@ -89,7 +94,7 @@ def _padded(sample: Tensor, samples: int) -> Int[Tensor, "samples most"]:
     """Numbers of the points of each sample, -1 where there are no more."""
     counts = torch.bincount(sample, minlength=samples)
     order = torch.argsort(sample, stable=True)
-    most = int(counts.max()) if len(counts) else 0
+    most = max(int(counts.max()), 1) if len(counts) else 1
     slots = torch.arange(most, device=sample.device).expand(samples, most)
     starts = counts.cumsum(0) - counts
     inside = slots < counts[:, None]
