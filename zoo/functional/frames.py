@@ -71,7 +71,8 @@ def frames(
     samples: int,
     *,
     group: FrameGroup = "O(n)",
-    extra: Float[Tensor, "points dim"] | None = None,
+    extra: Float[Tensor, "vectors dim"] | None = None,
+    extra_sample: Int[Tensor, " vectors"] | None = None,
     centre: bool = True,
 ) -> Frames:
     """The frame of each cloud.
@@ -82,6 +83,7 @@ def frames(
         samples: how many clouds there are.
         group: "O(n)", all signs of the axes; "SO(n)", those of determinant 1.
         extra: vectors whose second moments are added for clouds whose own eigenvalues repeat.
+        extra_sample: the cloud of each of them; that of the points if None.
         centre: whether points are seen from the centre of their cloud; False for the groups
             without translations, whose `centres` are zero.
 
@@ -97,7 +99,7 @@ def frames(
     moments = _moments(points - centres.index_select(0, sample), sample, samples)
     if extra is not None:
         repeated = ~_apart(moments, points.dtype)[0]
-        added = _moments(extra, sample, samples)
+        added = _moments(extra, sample if extra_sample is None else extra_sample, samples)
         moments = moments + torch.where(repeated[:, None, None], added, 0.0)
     axes = _eigenvectors(moments.double(), GAP[points.dtype]).to(points.dtype)
     if group == "SO(n)":  # the signs' product is 1, so the axes must be right-handed
