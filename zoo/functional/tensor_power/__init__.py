@@ -7,11 +7,18 @@ Tensors are (..., n, ..., n), the axes of the order last; maps have the l axes o
 k of inputs. The layer is `zoo.layers.tensor_power.TensorPowerLinear`.
 """
 
-from zoo.functional.tensor_power._apply import LARGEST_EPSILON, apply_diagram, diagonal, epsilon
+from zoo.functional.tensor_power._apply import (
+    LARGEST_EPSILON,
+    apply_diagram,
+    contract,
+    diagonal,
+    epsilon,
+)
 from zoo.functional.tensor_power._automorphisms import graph_automorphisms
 from zoo.functional.tensor_power._basis import (
     EquivariantBasis,
     Kind,
+    check_memory,
     dense,
     equivariant_basis,
     project,
@@ -25,20 +32,18 @@ from zoo.functional.tensor_power._diagrams import (
     perfect_matchings,
     set_partitions,
 )
-from zoo.functional.tensor_power._groups import (
+from zoo.functional.tensor_power._families import (
     GROUPS,
     AlternatingGroup,
-    Group,
-    MatrixGroup,
     OrthogonalGroup,
-    PermutationGroup,
     SpecialOrthogonalGroup,
     SymmetricGroup,
     SymplecticGroup,
-    act,
     as_group,
-    symplectic_form,
 )
+from zoo.functional.tensor_power._given import MatrixGroup, PermutationGroup
+from zoo.functional.tensor_power._groups import Group, act, symplectic_form
+from zoo.functional.tensor_power._levels import Half, Level, levels, pool, spread
 
 __all__ = [
     "GROUPS",
@@ -47,7 +52,9 @@ __all__ = [
     "Diagram",
     "EquivariantBasis",
     "Group",
+    "Half",
     "Kind",
+    "Level",
     "MatrixGroup",
     "OrthogonalGroup",
     "PermutationGroup",
@@ -58,6 +65,8 @@ __all__ = [
     "apply_diagram",
     "as_group",
     "brauer_grood",
+    "check_memory",
+    "contract",
     "dense",
     "diagonal",
     "diagrams",
@@ -66,8 +75,11 @@ __all__ = [
     "graph_automorphisms",
     "hom_dimension",
     "jellyfish",
+    "levels",
     "perfect_matchings",
+    "pool",
     "project",
     "set_partitions",
+    "spread",
     "symplectic_form",
 ]

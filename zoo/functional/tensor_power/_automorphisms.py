@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from zoo.errors import ConfigError
-from zoo.functional.tensor_power._groups import PermutationGroup
+from zoo.functional.tensor_power._given import PermutationGroup
 
 #: pairs of colourings that are compared at most
 STEPS = 200_000

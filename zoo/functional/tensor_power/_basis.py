@@ -12,7 +12,8 @@ from zoo.errors import ConfigError
 from zoo.functional.tensor_power._apply import alternating
 from zoo.functional.tensor_power._counts import check_orders, hom_dimension
 from zoo.functional.tensor_power._diagrams import Diagram, diagrams
-from zoo.functional.tensor_power._groups import Group, as_group, symplectic_form
+from zoo.functional.tensor_power._families import as_group
+from zoo.functional.tensor_power._groups import Group, symplectic_form
 from zoo.functional.tensor_power._null_space import null_space
 from zoo.functional.tensor_power._orbits import orbit_labels
 

@@ -20,17 +20,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from zoo.errors import ConfigError
-from zoo.functional.tensor_power._groups import (
-    LISTED,
+from zoo.functional.tensor_power._families import (
     AlternatingGroup,
-    Group,
     OrthogonalGroup,
-    PermutationGroup,
     SpecialOrthogonalGroup,
     SymmetricGroup,
     SymplecticGroup,
     as_group,
 )
+from zoo.functional.tensor_power._given import LISTED, PermutationGroup
+from zoo.functional.tensor_power._groups import Group
 from zoo.functional.tensor_power._null_space import null_space
 from zoo.functional.tensor_power._orbits import orbit_labels
 

@@ -23,15 +23,15 @@ from itertools import combinations
 
 from zoo.errors import ConfigError
 from zoo.functional.tensor_power._counts import check_orders, stirling
-from zoo.functional.tensor_power._groups import (
+from zoo.functional.tensor_power._families import (
     AlternatingGroup,
-    Group,
     OrthogonalGroup,
     SpecialOrthogonalGroup,
     SymmetricGroup,
     SymplecticGroup,
     as_group,
 )
+from zoo.functional.tensor_power._groups import Group
 
 Block = tuple[int, ...]
 #: diagrams that are listed at most
