@@ -54,7 +54,8 @@ class AdapterConfig:
         rank: r of the module's docstring; of each weight at most what its axes allow.
         scale: s.
         dropout: part of the core's entries, or of LoRA's components, left out of each step.
-        targets: shell patterns of parameter names; empty for all that can be adapted.
+        targets: shell patterns of parameter names; those that begin with "-" leave names out. All
+            that can be adapted if there are no others.
     """
 
     kind: str = "tucker"
@@ -264,17 +265,24 @@ def choose(
 
 
 def _matching(known: Mapping[str, Place], patterns: Sequence[str]) -> dict[str, Place]:
-    found: set[str] = set()
+    wanted = [pattern for pattern in patterns if not pattern.startswith("-")]
+    found = {name for pattern in wanted for name in _fitting(known, pattern)}
+    found = found if wanted else set(known)
     for pattern in patterns:
-        fitting = fnmatch.filter(known, pattern)
-        if not fitting:
-            parts = [name.split(".") for name in known]
-            groups = {".".join(p[:k]) + ".*" for p in parts for k in range(1, len(p))}
-            raise ConfigError(
-                f"targets {pattern!r} matches no parameter; {nearest(pattern, {*known, *groups})}"
-            )
-        found.update(fitting)
+        if pattern.startswith("-"):
+            found -= set(_fitting(known, pattern.removeprefix("-")))
     return {name: place for name, place in known.items() if name in found}
+
+
+def _fitting(known: Mapping[str, Place], pattern: str) -> list[str]:
+    fitting = fnmatch.filter(known, pattern)
+    if not fitting:
+        parts = [name.split(".") for name in known]
+        groups = {".".join(p[:k]) + ".*" for p in parts for k in range(1, len(p))}
+        raise ConfigError(
+            f"targets {pattern!r} matches no parameter; {nearest(pattern, {*known, *groups})}"
+        )
+    return fitting
 
 
 # --- putting on and taking off ------------------------------------------------------------------
