@@ -107,11 +107,13 @@ def test_numbers_of_a_tensor() -> None:
 
 def test_matrices_take_the_nearest_one() -> None:
     matrix = torch.randn(12, 2) @ torch.randn(2, 20)
-    made = TensorizedMatrix((12,), (20,), format="tucker", rank=(2, 2))
-    assert made.set_matrix(matrix) < 1e-5
+    made = TensorizedMatrix.from_matrix(matrix, (12,), (20,), format="tucker", rank=(2, 2))
     assert torch.allclose(made.to_matrix(), matrix, atol=1e-4)
-    with pytest.raises(ConfigError, match=r"expected \(12, 20\)"):
-        made.set_matrix(matrix.T)
+    sized = TensorizedMatrix.from_matrix(matrix.double(), (3, 4), (5, 4), max_error=0.5)
+    error = (sized.to_matrix().detach() - matrix).norm() / matrix.norm()
+    assert sized.to_matrix().dtype == torch.float64 and 0.01 < float(error) < 0.5
+    with pytest.raises(ConfigError, match=r"make \(12, 20\)"):
+        TensorizedMatrix.from_matrix(matrix.T, (12,), (20,))
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal, Self, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, nearest
@@ -63,15 +64,14 @@ class FactorizedTensor(nn.Module):
         self._plan = tn.plan(equation, tuple(tn.core_shapes(format, self.shape, self.rank)))
         self.reset_parameters()
 
-    @classmethod
+    @staticmethod
     def from_tensor(
-        cls,
         tensor: Tensor,
         *,
         format: Format = "tucker",
         rank: Rank = None,
         max_error: float | None = None,
-    ) -> Self:
+    ) -> "FactorizedTensor":
         """The nearest tensor of a format and rank; see `decompose`.
 
         Args:
@@ -84,19 +84,21 @@ class FactorizedTensor(nn.Module):
             ConfigError: for ranks that don't fit.
             DataError: for a tensor that is not finite.
         """
-        cores = tn.decompose(tensor.detach(), format, rank, max_error=max_error)
-        made = cls(
-            tensor.shape,
-            format=format,
-            rank=rank_of(format, cores),
-            std=1.0,
-            is_complex=tensor.is_complex(),
-        ).to(device=tensor.device, dtype=torch.empty(0, dtype=tensor.dtype).real.dtype)
-        with torch.no_grad():
-            for parameter, core in zip(made.cores, cores, strict=True):
-                parameter.copy_(torch.view_as_real(core) if made.is_complex else core)
-        made.std = max(float(tensor.detach().abs().square().mean().sqrt()), 1e-30)
-        return made
+        cores = tn.decompose(tensor, format, rank, max_error=max_error)
+        found, is_complex = rank_of(format, cores), tensor.is_complex()
+        made = FactorizedTensor(
+            tensor.shape, format=format, rank=found, std=1.0, is_complex=is_complex
+        )
+        return made._filled(tensor, cores)
+
+    @torch.no_grad()
+    def _filled(self, tensor: Tensor, cores: Sequence[Tensor]) -> Self:
+        """This module with given cores, in the tensor's precision, on its device."""
+        self.to(device=tensor.device, dtype=tensor.abs().dtype)
+        for parameter, core in zip(self.cores, cores, strict=True):
+            parameter.copy_(torch.view_as_real(core) if self.is_complex else core)
+        self.std = max(float(tensor.detach().abs().square().mean().sqrt()), 1e-30)
+        return self
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -201,28 +203,41 @@ class TensorizedMatrix(FactorizedTensor):
         """The matrix (outputs, inputs)."""
         return self.to_tensor().reshape(math.prod(self.out_shape), math.prod(self.in_shape))
 
-    @torch.no_grad()
-    def set_matrix(self, matrix: Tensor) -> float:
-        """Takes the cores of the nearest matrix of this format and rank.
+    @staticmethod
+    def from_matrix(
+        matrix: Float[Tensor, "outputs inputs"],
+        out_shape: Sequence[int],
+        in_shape: Sequence[int],
+        *,
+        format: MatrixFormat = "tt",
+        rank: Rank = None,
+        max_error: float | None = None,
+    ) -> "TensorizedMatrix":
+        """The nearest matrix of a format and rank.
 
         Args:
-            matrix: (outputs, inputs).
-
-        Returns:
-            The relative error.
+            matrix: finite.
+            out_shape: factors of the rows.
+            in_shape: factors of the columns.
+            format: of the cores.
+            rank: of the bonds.
+            max_error: relative error to keep in place of a rank.
 
         Raises:
-            ConfigError: for a matrix of another shape.
+            ConfigError: for shapes, formats or ranks that don't fit.
+            DataError: for a matrix that is not finite.
         """
-        wanted = (math.prod(self.out_shape), math.prod(self.in_shape))
+        wanted = (math.prod(out_shape), math.prod(in_shape))
         if tuple(matrix.shape) != wanted:
-            raise ConfigError(f"a matrix of shape {tuple(matrix.shape)}; expected {wanted}")
-        tensor = matrix.detach().reshape(self.shape)
-        rank = None if self.format == "dense" else self.rank
-        cores = tn.decompose(tensor, self.format, rank)
-        for parameter, core in zip(self.cores, cores, strict=True):
-            parameter.copy_(core)
-        return tn.relative_error(tensor, self.format, cores)
+            raise ConfigError(
+                f"a matrix of shape {tuple(matrix.shape)}; out_shape={tuple(out_shape)} and "
+                f"in_shape={tuple(in_shape)} make {wanted}"
+            )
+        kind = matrix_format(format, out_shape, in_shape)
+        tensor = matrix.detach().reshape(*out_shape, *in_shape)
+        cores = tn.decompose(tensor, kind, rank, max_error=max_error)
+        made = TensorizedMatrix(out_shape, in_shape, format=format, rank=rank_of(kind, cores))
+        return made._filled(tensor, cores)
 
 
 def matrix_format(
