@@ -4,10 +4,12 @@
     for result in check_contract(my_model):
         ...
 
+`equivariance_error(model, group, inputs)` measures a symmetry alone, also of a plain function.
 `AtomisticContract`, and outside atoms `SampleContract`, are the same as pytest classes: derive
 from one and give a configuration.
 """
 
+from zoo.testing._equivariance import equivariance_error
 from zoo.testing._result import APPROXIMATE_CAPS, CAPS, CheckResult, Skip, tolerance
 from zoo.testing._sample_subject import GROUPS as SAMPLE_GROUPS
 from zoo.testing._sample_subject import SampleLaw, SampleSubject
@@ -48,6 +50,7 @@ __all__ = [
     "Subject",
     "check_contract",
     "domain_of",
+    "equivariance_error",
     "group_of",
     "iterate_contract",
     "plan",

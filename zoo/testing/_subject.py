@@ -193,6 +193,10 @@ class Subject(BaseSubject):
             raise Skip("the model takes no periodic structures")
         return self.crystals
 
+    def take(self, molecules: Sequence[Atoms], crystals: Sequence[Atoms]) -> None:
+        """Measures on these structures instead of random ones."""
+        self.molecules, self.crystals = list(molecules), list(crystals)
+
     @property
     def groups(self) -> list[list[Atoms]]:
         """Molecules and cells, apart, because only cells have a stress."""
@@ -220,6 +224,8 @@ class Subject(BaseSubject):
     @functools.cached_property
     def references(self) -> list[dict[str, Tensor]]:
         """Outputs of molecules, and of cells if the model takes them."""
+        if not self.molecules:  # only where structures were given
+            return [self.periodic_reference] if self.crystals else []
         return [self.reference, self.periodic_reference][: len(self.groups)]
 
     @functools.cached_property
@@ -238,7 +244,8 @@ class Subject(BaseSubject):
         return sizes
 
     def _apart(self, group: list[Atoms], like: Tensor) -> Tensor:
-        singles = {z: Atoms([z], positions=[[0, 0, 0]]) for z in self.elements}
+        present = {int(z) for atoms in group for z in atoms.numbers}
+        singles = {z: Atoms([z], positions=[[0, 0, 0]]) for z in {*self.elements, *present}}
         try:
             energies = {z: float(self([atom])["energy"]) for z, atom in singles.items()}
         except (ZooError, RuntimeError, IndexError):  # the check of isolated atoms will tell
