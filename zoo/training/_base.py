@@ -15,6 +15,7 @@ from zoo.training.losses import Reduce, Sums, global_weights, ratio, term_losses
 from zoo.training.metrics import WeightedMean, named
 from zoo.training.optimizers import make_optimizer, named_groups
 from zoo.training.recipe import Recipe
+from zoo.training.symmetry import SymmetryTerms
 
 Penalty = Callable[[nn.Module], Tensor]
 Outputs = Mapping[str, Tensor]
@@ -59,6 +60,7 @@ class TrainingTask(pl.LightningModule):
         self.weights = dict(weights)
         self.steps, self.limit = max(steps, 1), limit
         self.ema = Ema(model, recipe.ema.decay) if recipe.ema is not None else None
+        self.symmetry = None if recipe.symmetry is None else SymmetryTerms(model, recipe)
         self.plateau = schedule.Plateau()
         self.clock: Callable[[], float] = lambda: 0.0
         self.loss = self.score = math.inf
@@ -85,6 +87,11 @@ class TrainingTask(pl.LightningModule):
     @abstractmethod
     def compute_errors(self) -> dict[str, float]:
         """The errors so far, over all processes."""
+
+    def sample_losses(self, batch: Any) -> Tensor:
+        """The loss of each sample (samples,), or of all of them together (1,)."""
+        _, sums = self.measure(batch)
+        return self.weighted({name: ratio(*sums[name]) for name in sums}).sum().reshape(1)
 
     def importance(self, like: Tensor) -> Tensor:
         """The weight of each head's loss (heads,)."""
@@ -126,7 +133,9 @@ class TrainingTask(pl.LightningModule):
         self.train_loss.update(mean, torch.ones_like(mean))
         if not loss.requires_grad:  # forces alone, and no atom near another
             loss = loss + 0.0 * torch.stack([p.sum() for p in self.model.parameters()]).sum()
-        return loss if self.penalty is None else loss + self.penalty(self.model)
+        if self.penalty is not None:
+            loss = loss + self.penalty(self.model)
+        return loss if self.symmetry is None else loss + self.symmetry(self, batch)
 
     def configure_gradient_clipping(
         self,
@@ -217,6 +226,12 @@ class TrainingTask(pl.LightningModule):
         if self.trainer.world_size == 1:
             return None
         return lambda tensor: self.trainer.strategy.reduce(tensor, reduce_op="sum")
+
+    def averager(self) -> Reduce | None:
+        """The mean of a tensor over all processes; None where there is one."""
+        if self.trainer.world_size == 1:
+            return None
+        return lambda tensor: self.trainer.strategy.reduce(tensor, reduce_op="mean")
 
     def _set_lr(self) -> None:
         options = self.recipe.schedule

@@ -37,6 +37,8 @@ from zoo.training._sections import ScheduleSection as ScheduleSection
 from zoo.training._sections import Section as Section
 from zoo.training._sections import Term as Term
 from zoo.training._sections import TrainerSection as TrainerSection
+from zoo.training._symmetry_section import ConstraintSection as ConstraintSection
+from zoo.training._symmetry_section import SymmetrySection as SymmetrySection
 from zoo.training._task_section import TaskLoss as TaskLoss
 from zoo.training._task_section import TaskSection as TaskSection
 from zoo.training._yaml import Path_, dotted, read
@@ -55,11 +57,12 @@ class Recipe(Section):
     the extra `logs`.
 
     `loss`, `references` and `normalise` are for atoms; what is learnt in any other domain stands
-    under `task`. `reproduce` holds rows of published tables (`zoo reproduce`); like `tiers`, it is
+    under `task`. `symmetry` adds terms to the loss that draw a model towards a symmetry, in every
+    domain. `reproduce` holds rows of published tables (`zoo reproduce`); like `tiers`, it is
     no part of the resolved recipe.
     """
 
-    later = frozenset({"task", "reproduce"})
+    later = frozenset({"task", "reproduce", "symmetry"})
 
     recipe: Literal[1]
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
@@ -71,6 +74,7 @@ class Recipe(Section):
     loss: LossSection = LossSection()
     references: ReferencesSection = ReferencesSection()
     normalise: NormaliseSection = NormaliseSection()
+    symmetry: SymmetrySection | None = None
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
     ema: EmaSection | None = EmaSection()
@@ -104,7 +108,7 @@ class Recipe(Section):
     @model_serializer(mode="wrap")
     def _without_foreign(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         foreign = {"task"} if self.task is None else set(ATOMS_ONLY)
-        foreign |= set() if self.reproduce else {"reproduce"}
+        foreign |= {name for name in ("reproduce", "symmetry") if not getattr(self, name)}
         return {key: value for key, value in write(self).items() if key not in foreign}
 
     def to_yaml(self) -> str:

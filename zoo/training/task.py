@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
+from zoo.functional.scatter import scatter_mean
 from zoo.training import sharding
 from zoo.training._base import Outputs, Penalty, TrainingTask
-from zoo.training.losses import Sums, batch_sums, ratio, targets
+from zoo.training.losses import Sums, batch_sums, energy_error, penalty, ratio, targets
 from zoo.training.metrics import ForceFieldMetrics
-from zoo.training.recipe import Recipe
+from zoo.training.recipe import EnergyTerm, Recipe
 
 
 class ForceFieldTask(TrainingTask):
@@ -66,6 +67,24 @@ class ForceFieldTask(TrainingTask):
         """Predictions, and the sums of each term."""
         out = self.model(batch, outputs=self.targets)
         return out, batch_sums(out, batch, self.recipe.loss, max(len(self.heads), 1))
+
+    def sample_losses(self, batch: Batch) -> Tensor:
+        """The loss of each structure (graphs,), forces averaged over its atoms."""
+        out = self.model(batch, outputs=self.targets)
+        losses = []
+        for name in self.targets:
+            term = getattr(self.recipe.loss, name)
+            error = out[name] - batch[name].to(out[name].dtype)
+            if isinstance(term, EnergyTerm):
+                atoms = torch.diff(batch.ptr)
+                error = energy_error(out[name], batch[name], atoms, per_atom=term.per == "atom")
+            rows = (
+                penalty(error, term).flatten(1).mean(1) if error.ndim > 1 else penalty(error, term)
+            )
+            if name == "forces":
+                rows = scatter_mean(rows, batch.batch, batch.num_graphs)
+            losses.append(term.weight * rows.double())
+        return torch.stack(losses).sum(0)
 
     def reset_errors(self) -> None:
         """Forgets the errors of the last validation."""

@@ -219,6 +219,30 @@ class Action:
             result[key] = new
         return result
 
+    def random(
+        self, batch: Batch, generator: torch.Generator | None = None, scale: float = 1.0
+    ) -> tuple[Float[Tensor, "samples dim dim"], Float[Tensor, "samples dim"] | None]:
+        """An element for each sample: matrices uniform in the group, and normal shifts, or None.
+
+        Args:
+            batch: says how many samples there are, of which dimension and precision.
+            generator: on the CPU.
+            scale: standard deviation of the shifts.
+        """
+        value = batch[self.field(batch)]
+        _, samples = self.samples(batch)
+        dim = value.shape[-1]
+        draw = torch.randn(samples, dim, dim, generator=generator, dtype=torch.float64)
+        q, r = torch.linalg.qr(draw)
+        q = q * r.diagonal(dim1=1, dim2=2).sign()[:, None]
+        if self.group.linear == "SO(n)":
+            hand = torch.linalg.det(q).sign()
+            q = torch.cat([q[..., :1] * hand[:, None, None], q[..., 1:]], -1)
+        if not self.group.moves:
+            return q.to(value), None
+        shifts = scale * torch.randn(samples, dim, generator=generator, dtype=torch.float64)
+        return q.to(value), shifts.to(value)
+
     def _turned_vectors(self, name: str, value: Any, matrices: Tensor) -> Tensor:
         dim = matrices.shape[-1]
         fits = isinstance(value, Tensor) and value.ndim > 1 and len(value) == len(matrices)

@@ -6,14 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.functional.scatter import scatter_mean
 from zoo.models._inputs import SampleBatch, count, get
 from zoo.training._base import Outputs, Penalty, TrainingTask
 from zoo.training.losses import Sums
 from zoo.training.metrics import HIGHER, WeightedMean, named
 from zoo.training.recipe import Recipe
 from zoo.training.tasks.kinds import Task
-from zoo.training.tasks.losses import task_sums
-from zoo.training.tasks.rows import rows_of
+from zoo.training.tasks.losses import LOSSES, task_sums
+from zoo.training.tasks.rows import Rows, rows_of
 from zoo.training.tasks.scores import TaskMetrics
 
 
@@ -74,6 +75,12 @@ class SampleTask(TrainingTask):
         """Outputs, and the sums of the loss."""
         out = self.model(batch)
         return out, {"loss": self.meter.sums(self.model, out, batch)}
+
+    def sample_losses(self, batch: SampleBatch) -> Tensor:
+        """The loss of each sample, where its rows are those of samples or of their nodes."""
+        if self.task.name == "own":
+            return super().sample_losses(batch)
+        return self.meter.each(self.model, self.model(batch), batch)
 
     def reset_errors(self) -> None:
         """Forgets the metrics of the last validation."""
@@ -149,6 +156,22 @@ class TaskMeter(torch.nn.Module):
             class_weights=self.class_weights,
             scale=target_scale(model, self.task),
         )
+
+    def each(self, model: Any, out: Outputs, batch: SampleBatch) -> Tensor:
+        """The loss of each sample (samples,), or of all labelled rows together (1,)."""
+        rows, scale = rows_of(out, batch, self.task), target_scale(model, self.task)
+        if scale is not None:
+            rows = Rows(rows.output / scale, rows.target / scale, rows.weight)
+        values, _ = LOSSES[self.task.loss](rows, self.task.section.loss)
+        if not len(values):
+            return rows.output.sum().reshape(1) * 0.0
+        values = values.flatten(1).mean(1) if values.ndim > 1 else values
+        owner = get(batch, "batch")
+        if len(values) == count(batch):
+            return values
+        if owner is None or len(owner) != len(values):
+            return values.mean().reshape(1)
+        return scatter_mean(values, owner, count(batch))
 
     def update(self, model: Any, out: Outputs, batch: SampleBatch) -> None:
         """Takes the metrics of one batch in."""
