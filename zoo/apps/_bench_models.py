@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch_geometric.data import Data
 
 import zoo
 from zoo import registry
-from zoo.apps import _peers, _peers_fairchem
+from zoo.apps import _peers, _peers_fairchem, _peers_pyg
 
 Step = Callable[[], None]
 
@@ -124,8 +125,28 @@ def _equiformer_v2(folder: Path | None, batch: Data) -> dict[str, Step]:
     return {"ours": training_step(ours, batch, energy=False), "peer": step}
 
 
-#: architectures whose authors' implementation can be run beside ours
+def _dimenet(name: str, batch: Data) -> dict[str, Step]:
+    theirs = _peers_pyg.build(name).train()
+    ours = zoo.convert(name, theirs.state_dict(), _peers_pyg.SIZES[name], source="pyg").train()
+
+    def step() -> None:
+        positions = batch.pos.clone().requires_grad_(True)
+        energy = theirs(batch.atomic_numbers, positions, batch.batch).sum()
+        (slope,) = torch.autograd.grad(energy, positions, create_graph=True)
+        (energy + slope.square().sum()).backward()
+        theirs.zero_grad()
+
+    return {"ours": training_step(ours, batch), "peer": step}
+
+
+#: architectures whose authors' implementation, or another known one, can be run beside ours
 MATCHES: Mapping[str, Match] = {
+    "dimenet": Match(
+        "torch_geometric", lambda _, batch: _dimenet("dimenet", batch), ">= 2", "dimenet-s"
+    ),
+    "dimenetpp": Match(
+        "torch_geometric", lambda _, batch: _dimenet("dimenetpp", batch), ">= 2", "dimenetpp-s"
+    ),
     "tensornet": Match("torchmdnet", _tensornet, ">= 1.5", "tensornet"),
     "equiformer_v2": Match("fairchem", _equiformer_v2, ">= 3", "equiformer_v2-s"),
     "escn": Match("fairchem", _escn, ">= 2", "escn-s"),

@@ -1,5 +1,6 @@
 """What every architecture on atoms shares: features, heads, reference energies."""
 
+from zoo.layers.atomistic._angles import Triplets
 from zoo.layers.atomistic._edges import DirectedEdges, directed_edges
 from zoo.layers.atomistic._features import AtomFeatures, AtomGraph
 from zoo.layers.atomistic._heads import (
@@ -25,6 +26,7 @@ __all__ = [
     "OutputScale",
     "PolarizabilityHead",
     "StressHead",
+    "Triplets",
     "directed_edges",
     "new_head",
 ]
