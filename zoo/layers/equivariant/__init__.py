@@ -7,6 +7,12 @@ from zoo.layers.equivariant.attention import (
     radial_width,
     smooth_leaky_relu,
 )
+from zoo.layers.equivariant.cp_product import (
+    CPMode,
+    CPTensorProduct,
+    SharedCoupling,
+    apply_matrices,
+)
 from zoo.layers.equivariant.edge_features import (
     BackScale,
     EdgeBatch,
@@ -36,6 +42,8 @@ __all__ = [
     "ActivationKind",
     "AttentionSizes",
     "BackScale",
+    "CPMode",
+    "CPTensorProduct",
     "Coupling",
     "DegreeGate",
     "EdgeBatch",
@@ -54,9 +62,11 @@ __all__ = [
     "SO2Linear",
     "SO3Linear",
     "SeparableS2Activation",
+    "SharedCoupling",
     "SphereGrid",
     "SteerableLinear",
     "TensorProduct",
+    "apply_matrices",
     "attention_weights",
     "element_tables",
     "escn_resolution",

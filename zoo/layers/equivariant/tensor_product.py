@@ -15,10 +15,11 @@ inputs and the output, c channels.
 | `gaunt_fourier`| the same                                | the same                           |
 | `matrix`       | n_k w1_i w2_j w3_k m_ijk                | free path weights                  |
 | `vector_gaunt` | n_k sum over kinds w1 w2 w3 v_ijk       | free path weights                  |
+| `cp`           | w / sqrt(paths into k)                  | free path weights                  |
 
 G is the Gaunt coefficient, m and v are the numbers of the constructions in `_matrix` and
-`_vector_gaunt`; w are weights, n_k makes the variance of the output's components one. Definitions
-stand in full in the modules of the methods.
+`_vector_gaunt`; w are weights (of `cp` one per channel), n_k makes the variance of the output's
+components one. Definitions stand in full in the modules of the methods.
 """
 
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError, nearest
 from zoo.layers.equivariant._cg import DenseCG
 from zoo.layers.equivariant._cg_sparse import SparseCG
+from zoo.layers.equivariant._cp import SharedCP
 from zoo.layers.equivariant._gaunt import GauntFourier, GauntGrid
 from zoo.layers.equivariant._legs import Irrep, Leg, Legs, as_irreps
 from zoo.layers.equivariant._matrix import MatrixProduct
@@ -44,7 +46,10 @@ METHODS: dict[str, type[Method]] = {
     "gaunt_fourier": GauntFourier,
     "matrix": MatrixProduct,
     "vector_gaunt": VectorGaunt,
+    "cp": SharedCP,
 }
+#: methods that take options
+OPTIONAL = ("gaunt_grid", "cp")
 WEIGHTS = ("internal", "external", "none")
 
 
@@ -60,7 +65,7 @@ class Coupling(NamedTuple):
 
 
 class TensorProduct(nn.Module):
-    """Multiplies two sets of irreps channel by channel, by any of six methods.
+    """Multiplies two sets of irreps channel by channel, by any of seven methods.
 
     Features lie as in e3nn, irrep after irrep, channels times components. All irreps of one
     argument have the same multiplicity, the number of channels; an argument with one channel
@@ -69,17 +74,18 @@ class TensorProduct(nn.Module):
     Weights are rows times channels, (weight_rows, channels) flattened: one row for each path of
     `cg` and `cg_sparse` (in the order of `couplings`, which is that of an e3nn TensorProduct with
     these "uuu" or "uvu" instructions), one for each irrep of both inputs and the output in the
-    other methods, and for `vector_gaunt` one for each kind in which an irrep takes part.
+    other methods, and for `vector_gaunt` one for each kind in which an irrep takes part; `cp` has
+    one row.
 
     Args:
         irreps_in1: of x.
         irreps_in2: of y.
         irreps_out: of the product; None for every irrep that the method reaches, each once.
-        method: "cg", "cg_sparse", "gaunt_grid", "gaunt_fourier", "matrix" or "vector_gaunt".
+        method: "cg", "cg_sparse", "gaunt_grid", "gaunt_fourier", "matrix", "vector_gaunt" or "cp".
         weights: "internal": parameters (normal for paths, ones otherwise); "external": given at
             each call, to all samples or one set each; "none": weights of one.
         options: of the method. `gaunt_grid`: `grid` ("gauss_legendre" or "lebedev"), `resolution`
-            (lat, lon), `allow_aliasing`.
+            (lat, lon), `allow_aliasing`. `cp`: `rank` ("exact", "quadratic" or a number of terms).
 
     Raises:
         ConfigError: unreadable irreps, several multiplicities, irreps that don't couple (or not by
@@ -105,7 +111,7 @@ class TensorProduct(nn.Module):
             raise ConfigError(
                 f"weights={weights!r}: {nearest(weights, WEIGHTS)} (one of {', '.join(WEIGHTS)})"
             )
-        if options and method != "gaunt_grid":
+        if options and method not in OPTIONAL:
             raise ConfigError(f"method {method!r} takes no options, not {', '.join(options)}")
         kernel = METHODS[method]
         out = reachable(irreps_in1, irreps_in2, method) if irreps_out is None else irreps_out
