@@ -78,8 +78,8 @@ class SharedCoupling(ConstantModule):
 
 
 def apply_matrices(
-    matrices: Float[Tensor, "batch rows rows"], x: Float[Tensor, "batch rows channels"]
-) -> Float[Tensor, "batch rows channels"]:
+    matrices: Float[Tensor, "batch rows kept"], x: Float[Tensor, "batch rows channels"]
+) -> Float[Tensor, "batch kept channels"]:
     """z_ku = sum_i matrices_ik x_iu.
 
     Args:
