@@ -33,6 +33,8 @@ SETS = {
     "toy-jets": "Four-momenta of two kinds of decays: toy jets (sequence).",
     "tetris-like": "Tetris pieces in motion: four frames, then four (points).",
     "waves": "Waves on a shallow, rotating sea, now and later (field).",
+    "burgers": "Velocities on a ring, now and later: Burgers' equation (field).",
+    "darcy": "Permeabilities of a square, and the pressure: Darcy flow (field).",
     "bars-and-stripes": "Noisy pictures of bars or stripes (image).",
     "digits": "Handwritten digits of scikit-learn (image; extra: signals).",
     "digits-cov": "Region covariances of those digits (matrix; extra: signals).",

@@ -16,13 +16,21 @@ class TaskLoss(Section):
     inverse to the frequencies among the training labels), `margin` (classes: the mean over the
     other classes k of max(0, `margin` - s_y + s_k); pairs: of max(0, `margin` - s+ + s-) for each
     edge and its negatives), `binary_cross_entropy` (pairs), `mse`, `mae`, `huber` (with `delta`),
-    `geodesic` (rotation matrices: the squared angle between them, rad²). Of standardised targets,
-    errors are counted in standard deviations.
+    `geodesic` (rotation matrices: the squared angle between them, rad²), `relative_l2` (the length
+    of a sample's error over that of its target). Of standardised targets, errors are counted in
+    standard deviations.
     """
 
     kind: (
         Literal[
-            "cross_entropy", "margin", "binary_cross_entropy", "mse", "mae", "huber", "geodesic"
+            "cross_entropy",
+            "margin",
+            "binary_cross_entropy",
+            "mse",
+            "mae",
+            "huber",
+            "geodesic",
+            "relative_l2",
         ]
         | None
     ) = None

@@ -24,6 +24,8 @@ from zoo.datasets.synthetic.bars import bars_and_stripes as bars_and_stripes
 from zoo.datasets.synthetic.digits import digits as digits
 from zoo.datasets.synthetic.digits import digits_cov as digits_cov
 from zoo.datasets.synthetic.eeg import eeg_like as eeg_like
+from zoo.datasets.synthetic.flows import burgers as burgers
+from zoo.datasets.synthetic.flows import darcy as darcy
 from zoo.datasets.synthetic.graphs import bipartite as bipartite
 from zoo.datasets.synthetic.graphs import csbm as csbm
 from zoo.datasets.synthetic.hulls import hulls as hulls
@@ -90,6 +92,8 @@ KINDS: dict[str, Kind] = {
     "toy-jets": Kind(toy_jets, "four-momenta of two kinds of decays (sequence)"),
     "tetris-like": Kind(tetris_like, "Tetris pieces in motion: four frames, then four (points)"),
     "waves": Kind(waves, "waves on a shallow, rotating sea, now and later (field)"),
+    "burgers": Kind(burgers, "velocities on a ring, now and later: Burgers' equation (field)"),
+    "darcy": Kind(darcy, "permeabilities of a square, and the pressure: Darcy flow (field)"),
     "bars-and-stripes": Kind(bars_and_stripes, "noisy bars or stripes (image)"),
     "digits": Kind(digits, "scikit-learn's digits (image)"),
     "digits-cov": Kind(digits_cov, "their region covariances (matrix)"),

@@ -43,7 +43,7 @@ KINDS = {
     ),
     "regression": Kind(
         "prediction",
-        ("mse", "mae", "huber", "geodesic"),
+        ("mse", "mae", "huber", "geodesic", "relative_l2"),
         ("mae", "rmse", "relative_l2", "angle", "mse"),
         2,
         "y",

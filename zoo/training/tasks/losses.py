@@ -126,6 +126,12 @@ def _geodesic(rows: Rows, options: TaskLoss) -> Values:
     return rotation_angle(rows.output, rows.target).square(), rows.weight
 
 
+def _relative_l2(rows: Rows, options: TaskLoss) -> Values:
+    error = torch.linalg.vector_norm((rows.output - rows.target).flatten(1), dim=1)
+    size = torch.linalg.vector_norm(rows.target.flatten(1), dim=1)
+    return error / size.clamp(min=torch.finfo(size.dtype).tiny), rows.weight
+
+
 LOSSES: dict[str, Callable[[Rows, TaskLoss], Values]] = {
     "cross_entropy": _cross_entropy,
     "margin": _margin,
@@ -134,4 +140,5 @@ LOSSES: dict[str, Callable[[Rows, TaskLoss], Values]] = {
     "mae": _power("mae"),
     "huber": _power("huber"),
     "geodesic": _geodesic,
+    "relative_l2": _relative_l2,
 }

@@ -194,9 +194,17 @@ def prepare_model(job: Job) -> None:
         constants["x"] = _moments(_joined(train), channels)
     if section.normalise.targets == "standard":
         values = train.labels(job.task.label).astype(np.float64)
-        constants["prediction"] = _moments(values, -1 if values.ndim > 1 else None)
+        constants["prediction"] = _moments(values, _target_channels(job.model.domain, values.ndim))
     if constants:
         job.model.set_normalisation(**constants)
+
+
+def _target_channels(domain: str, axes: int) -> int | None:
+    """The axis of targets that has constants of its own: that of the channels, where they are
+    fields as the inputs are."""
+    if axes < 2:
+        return None
+    return 1 if DOMAINS[domain].channels == 1 and axes > 2 else -1
 
 
 def _joined(train: Part) -> np.ndarray:
