@@ -12,6 +12,7 @@ import zoo
 from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.functional.scatter import scatter_sum
 from zoo.layers.symmetry import FrameAveraging
+from zoo.testing import equivariance_error
 
 SIZES = (5, 4, 7)
 Kind = Literal["all", "stochastic", "minimal"]
@@ -157,6 +158,41 @@ def test_sets_and_tensors_in_dicts() -> None:
     assert (moved["energy"] - plain["energy"]).abs().max() < 1e-11
 
 
+@pytest.mark.parametrize("kind", ["all", "minimal"])
+def test_the_order_of_points(kind: Kind) -> None:
+    """Of sets and clouds, for models that know it; flat and symmetric ones among them."""
+    weights, turning = random(12, 3, seed=5), orthogonal(3, -1.0)
+    shuffle = torch.tensor([2, 0, 3, 1])
+
+    def listed(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        h = torch.sin(batch["x"].flatten(1) @ weights + 0.2)
+        points = torch.arange(1.0, 5.0).double()[:, None] * batch["x"].roll(1, 2) ** 2
+        return {"prediction": h, "points": points}
+
+    x = random(6, 4, 3)
+    x[1, :, 2] = 0  # flat
+    x[2] = torch.tensor([[1.0, 0.5, 0], [1, -0.5, 0], [-1, 0.5, 0], [-1, -0.5, 0]]).double()
+    options: Any = {"output": "equivariant", "frames": kind}
+    model = FrameAveraging(listed, group="S x O", **options)
+    plain, moved = model({"x": x}), model({"x": x[:, shuffle] @ turning.T})
+    assert (moved["prediction"] - plain["prediction"] @ turning.T).abs().max() < 1e-12
+    assert (moved["points"] - plain["points"][:, shuffle] @ turning.T).abs().max() < 1e-12
+    alone = FrameAveraging(listed, group="O", **options)
+    away = alone({"x": x[:, shuffle]})["prediction"] - alone({"x": x})["prediction"]
+    assert away.abs().max() > 1e-2
+
+    def numbered(batch: Data) -> dict[str, Tensor]:
+        place = torch.arange(len(batch.pos)).double()[:, None] - batch.ptr[batch.batch][:, None]
+        return {"prediction": batch.pos * (1 + place) + batch.charge[:, None] * batch.vel**2}
+
+    clouds = [Data(pos=x[k], vel=random(4, 3, seed=k), charge=random(4, seed=k)) for k in range(6)]
+    mixed = [Data(**{n: v[shuffle] for n, v in c.to_dict().items()}) for c in clouds]
+    model = FrameAveraging(numbered, group="S(n) x SE(3)", **options)
+    first, second = (model(Batch.from_data_list(c))["prediction"] for c in (clouds, mixed))
+    wanted = first.reshape(6, 4, 3)[:, shuffle].flatten(0, 1)
+    assert (second - wanted).abs().max() < 1e-12
+
+
 def test_cells_turn_with_their_atoms() -> None:
     class Cells(nn.Module):
         def forward(self, batch: Data) -> dict[str, Tensor]:
@@ -216,6 +252,13 @@ def test_a_potential_of_the_zoo() -> None:
     torch.testing.assert_close(found["stress"], alone["stress"])
 
 
+def test_the_wrapper_of_a_model_of_the_zoo_is_measured_like_one() -> None:
+    inner = zoo.create("plain_gnn", hidden_channels=6, num_layers=1)
+    model = FrameAveraging(inner, group="E", output={"prediction": "position"})
+    assert max(equivariance_error(model, "S(n) x E(n)").values()) < 1e-11
+    assert min(equivariance_error(inner, "E(n)").values()) > 1e-3
+
+
 def test_empty_and_tiny_batches() -> None:
     one = Batch.from_data_list([Data(pos=random(1, 3), vel=random(1, 3, seed=1))])
     none = Batch.from_data_list([Data(pos=random(0, 3), vel=random(0, 3))])
@@ -228,6 +271,12 @@ def test_empty_and_tiny_batches() -> None:
 def test_refusals() -> None:
     with pytest.raises(ConfigError, match=r"no group is called 'U\(1\)' here"):
         FrameAveraging(Crooked(), group="U(1)")
+    with pytest.raises(ConfigError, match="sets of points are sorted, not tensors"):
+        FrameAveraging(Crooked(), group="S x O", order=2)
+    linked = clouds()
+    linked.edge_index = torch.tensor([[0], [1]])
+    with pytest.raises(UnsupportedInputError, match="edge_index names points by their numbers"):
+        FrameAveraging(Crooked(), group="S x E", output="equivariant")(linked)
     with pytest.raises(ConfigError, match="law 'covariant'"):
         FrameAveraging(Crooked(), output="covariant")
     with pytest.raises(ConfigError, match="frames='some'"):

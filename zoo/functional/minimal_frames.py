@@ -83,9 +83,10 @@ def minimal_frames(
         if group == "SO(n)":  # whose last axis is not chosen
             empty = torch.where(empty > 0, empty + 1, 0)
     axes = _bases(torch.cat(given, 1), owner, chosen, group)
-    matrices, weights = _gathered(axes, owner, empty, samples, group)
+    matrices, shares = _gathered(axes, owner, empty, samples, group)
     nothing = torch.zeros(samples, dtype=torch.bool, device=points.device)
-    weights = None if bool((weights == weights[:, :1]).all()) else weights.to(points.dtype)
+    alike = bool((shares == shares[:, :1]).all())
+    weights = None if alike else shares.to(points.dtype)
     none = torch.zeros_like(centres[:, 0], dtype=torch.float64)
     return Frames(matrices.to(points.dtype), centres, nothing, none, empty, weights)
 

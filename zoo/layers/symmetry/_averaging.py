@@ -23,6 +23,7 @@ from zoo.errors import ConfigError, nearest
 from zoo.functional.frames import Frames, frames
 from zoo.functional.minimal_frames import minimal_frames
 from zoo.layers.symmetry._actions import Action, Batch, Laws, outputs_of
+from zoo.layers.symmetry._order import Sorted
 
 FrameKind = Literal["all", "stochastic", "minimal"]
 #: eigenvalues of a larger ratio are warned of
@@ -57,7 +58,9 @@ class FrameAveraging(nn.Module):
         model: a module or function from a batch to a dict of outputs: `Data` with `pos` and `batch`
             (atoms, with their `cell`; particles, with `vel`; points), or a dict with `x`
             (samples, ..., n). A model with a method `prepare` takes what that takes.
-        group: "O", "SO", "E" or "SE", also "E(3)".
+        group: "O", "SO", "E" or "SE", also "E(3)"; with "S x " before it, sets and clouds are
+            sorted in the frame that they are seen in, and the order of points does not count,
+            whatever the model is. Sorting jumps, too.
         output: "invariant", "equivariant" (as positions: with "E" and "SE" they move), or laws by
             name: see `zoo.layers.symmetry.Laws`. Energies, forces, stresses, logits and the like
             are known by their names.
@@ -94,11 +97,28 @@ class FrameAveraging(nn.Module):
             )
         if not callable(model):
             raise ConfigError(f"a {type(model).__name__} can't be called on batches")
+        parts = [part.strip() for part in str(group).split(" x ")]
+        self.sorts = parts[0] in ("S", "S(n)") and len(parts) == 2
+        group = parts[1] if self.sorts else group
+        if self.sorts and order > 1:
+            raise ConfigError(f"order={order} with S: sets of points are sorted, not tensors")
         self.action = Action(group, output, points=points, vectors=vectors, order=order)
         self.model = model
         self.frames: FrameKind = frames
         self.detach = detach
         self._warned = False
+        domain = getattr(model, "domain", None)
+        if isinstance(domain, str):  # what the checks of `zoo.testing` ask for
+            self.domain, self.symmetry = domain, self.action.group.name
+            self.sample_shape = getattr(model, "sample_shape", None)
+
+    @property
+    def laws(self) -> dict[str, str]:
+        """Which outputs turn with positions, for the checks of `zoo.testing`."""
+        own = {**self.action.laws}
+        for name in getattr(self.model, "outputs", ()):
+            own.setdefault(name, "equivariant" if self.action.law(name).rank else "invariant")
+        return {n: "equivariant" if self.action.law(n).rank else "invariant" for n in own}
 
     def forward(self, inputs: Any, **options: Any) -> dict[str, Tensor]:
         """The average over the frame of each sample.
@@ -118,8 +138,11 @@ class FrameAveraging(nn.Module):
         for k in range(elements):
             matrices = found.matrices[:, k]
             seen = self.action.moved(batch, matrices, found.centres)
+            places = self._sorted(seen, owner, samples)
+            seen = seen if places is None else places.batch(seen)
             out = outputs_of(self.model(seen, **options), self.model)
-            for name, value in out.items():
+            for name, given in out.items():
+                value = given if places is None else places.back(given)
                 back = self.action.carried(
                     name, value, batch, matrices.mT, shifts=found.centres.to(value.dtype)
                 )
@@ -172,6 +195,11 @@ class FrameAveraging(nn.Module):
             return None, None
         joined = torch.cat(vectors, 1)
         return joined.flatten(0, 1), owner.repeat_interleave(joined.shape[1])
+
+    def _sorted(self, seen: Batch, owner: Tensor, samples: int) -> Sorted | None:
+        if not self.sorts:
+            return None
+        return Sorted(seen, self.action.field(seen), self.action.vectors, owner, samples)
 
     def _drawn(self, found: Frames) -> Frames:
         """One element of each frame, in training with stochastic frames."""
