@@ -84,15 +84,16 @@ def test_reconstructions_agree_with_tensorly() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-@pytest.mark.parametrize("format", ["cp", "tucker", "tt", "block_tt", "block_tr"])
+@pytest.mark.parametrize("format", SHAPES)
 def test_planted_ranks_are_recovered(format: tn.Format, dtype: torch.dtype) -> None:
-    tensor, cores = planted(format, 3, dtype)
-    rank = tn.resolve_rank(format, SHAPES[format], 3)
+    most = 2 if format == "tr" else 3  # where r * r exceeds the modes, fits of rings can get stuck
+    tensor, cores = planted(format, most, dtype)
+    rank = tn.resolve_rank(format, SHAPES[format], most)
     found = tn.decompose(tensor, format, rank)
     assert [c.shape for c in found] == [c.shape for c in cores]
     assert tn.relative_error(tensor, format, found) < 1e-8
     sized = tn.decompose(tensor, format, max_error=1e-8)
-    if format != "block_tr":  # a ring's first cut gives only the product of two bonds
+    if not format.endswith("tr"):  # a ring's first cut gives only the product of two bonds
         assert [c.shape for c in sized] == [c.shape for c in cores]
 
 

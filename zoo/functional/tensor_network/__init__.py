@@ -5,6 +5,11 @@ A format is a name, its cores a list of tensors; `resolve_rank` says what ranks 
 finds them for a tensor.
 """
 
+from zoo.functional.tensor_network._alternating import (
+    Structure,
+    Template,
+    alternating_structure_search,
+)
 from zoo.functional.tensor_network._cores import (
     apply,
     core_shapes,
@@ -17,6 +22,8 @@ from zoo.functional.tensor_network._cores import (
 )
 from zoo.functional.tensor_network._cp import component_norms, cp_als
 from zoo.functional.tensor_network._decompose import decompose, hooi, relative_error, unfold
+from zoo.functional.tensor_network._greedy import Found, greedy_structure_search
+from zoo.functional.tensor_network._network import Network
 from zoo.functional.tensor_network._path import Plan, Step, contract, plan, run
 from zoo.functional.tensor_network._rank import (
     FORMATS,
@@ -26,13 +33,19 @@ from zoo.functional.tensor_network._rank import (
     parameter_count,
     resolve_rank,
 )
+from zoo.functional.tensor_network._select import select_tucker_rank
 
 __all__ = [
     "FORMATS",
     "Format",
+    "Found",
+    "Network",
     "Plan",
     "Rank",
     "Step",
+    "Structure",
+    "Template",
+    "alternating_structure_search",
     "apply",
     "component_norms",
     "contract",
@@ -42,6 +55,7 @@ __all__ = [
     "decompose",
     "expand",
     "frobenius",
+    "greedy_structure_search",
     "hooi",
     "limits",
     "mode_shape",
@@ -51,6 +65,7 @@ __all__ = [
     "relative_error",
     "resolve_rank",
     "run",
+    "select_tucker_rank",
     "symbols",
     "unfold",
 ]

@@ -14,6 +14,7 @@ CP is in `_cp.py`. Quantities are computed in the tensor's own precision.
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from torch import Tensor
 from zoo.errors import ConfigError, DataError
 from zoo.functional.tensor_network._cores import reconstruct
 from zoo.functional.tensor_network._cp import cp_als
+from zoo.functional.tensor_network._network import fit, random_network
 from zoo.functional.tensor_network._rank import (
     Format,
     Rank,
@@ -30,6 +32,8 @@ from zoo.functional.tensor_network._rank import (
     resolve_rank,
     sites,
 )
+
+_RING_STARTS: Final = 3
 
 
 def decompose(
@@ -78,7 +82,10 @@ def decompose(
     if format == "tucker":
         return _tucker(tensor, ranks, max_error or 0.0)
     ring = format in ("tr", "block_tr")
-    cores = _chain(_fused(tensor) if paired(format) else tensor, ranks, max_error or 0.0, ring=ring)
+    chained = _fused(tensor) if paired(format) else tensor
+    cores = _chain(chained, ranks, max_error or 0.0, ring=ring)
+    if ring and ranks is not None and chained.ndim > 2:
+        cores = _refined_ring(chained, cores, ranks)
     return _split_modes(cores, shape) if paired(format) else cores
 
 
@@ -197,6 +204,39 @@ def _chain(
         bond = right
     cores.append(rest.reshape(bond, dims[-1], start))
     return cores
+
+
+def _refined_ring(tensor: Tensor, cores: list[Tensor], ranks: tuple[int, ...]) -> list[Tensor]:
+    """Least squares from the SVDs' ring and from random ones; the best of the rings.
+
+    The first SVD of a ring gives only the product of two bonds, and cuts ranks that it can't see.
+    """
+    count = tensor.ndim
+    pairs = [(k - 1, k) if k else (0, count - 1) for k in range(count)]
+    bonds = {pair: rank for pair, rank in zip(pairs, ranks, strict=True) if rank > 1}
+    source = torch.Generator().manual_seed(0)
+    best, lowest = cores, relative_error(tensor, "tr", cores)
+    for _ in range(_RING_STARTS):
+        if lowest < 1e-7:
+            break
+        made = random_network(tensor.shape, bonds, tensor, source)
+        error = fit(made, tensor, sweeps=100)
+        if error < lowest:
+            best, lowest = _ring_cores(made.cores, tensor.shape, ranks), error
+    return best
+
+
+def _ring_cores(cores: list[Tensor], dims: Sequence[int], ranks: tuple[int, ...]) -> list[Tensor]:
+    """Cores (r, I, r') from those of a network, whose axes are the mode and bonds of rank > 1."""
+    made = []
+    for k, (core, d) in enumerate(zip(cores, dims, strict=True)):
+        left, right = ranks[k], ranks[(k + 1) % len(ranks)]
+        # the bond with the core of the smaller number comes first: the next one's for both ends
+        swapped = k in (0, len(ranks) - 1)
+        shape = (d, right, left) if swapped else (d, left, right)
+        full = core.reshape(shape)
+        made.append(full.permute(2, 0, 1) if swapped else full.permute(1, 0, 2))
+    return [core.contiguous() for core in made]
 
 
 def _ring_start(s: Tensor, allowed: float, ranks: tuple[int, ...] | None) -> tuple[int, int]:
