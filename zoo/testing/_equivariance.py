@@ -37,8 +37,8 @@ _DOMAINS = {
     "translation": _POSITIONS,
     "congruence": frozenset({"matrix", "signal"}),
     "basis": frozenset({"matrix"}),
-    "isometry": frozenset({"vector", "sequence", "particles", "points"}),
-    "permutation": _POSITIONS | {"graph"},
+    "isometry": _POSITIONS | {"vector", "sequence", "tensor"},
+    "permutation": _POSITIONS | {"graph"},  # or where the model has a graph of its own
 }
 _DRAWS = 3
 
@@ -197,7 +197,7 @@ def _of_samples(
             f"one: {', '.join(name for name in GROUPS if name != 'none')}"
         )
     for check in checks:
-        if domain not in _DOMAINS[check]:
+        if domain not in _DOMAINS[check] and not hasattr(module, "group"):
             raise ConfigError(
                 f"equivariance_error: {subject.group} has elements of the kind {check}, which act "
                 f"on {', '.join(sorted(_DOMAINS[check]))}, not on {domain!r}"
