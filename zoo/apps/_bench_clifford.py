@@ -5,11 +5,12 @@ table of the algebra, and one einsum multiplies three factors. Of fully connecte
 result hangs on the order in which einsum takes them: left to right, as torch does on its own, or
 the one that opt_einsum finds, where that is installed. Forward and backward, float32; contestants
 take turns in one run, and `ratio` is the median over rounds of the peer's time over ours. Run it
-with OMP_NUM_THREADS=1 for what the targets are about, one thread.
+with OMP_NUM_THREADS=1 for what the targets are about, one thread. Where there is a C compiler our
+products, norms and gates are compiled code, in `compiled_products` and out of it.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,7 +38,7 @@ class Job:
     Attributes:
         signature: of the algebra; None for the network.
         target: of the ratio.
-        compiled: whether our side runs in `compiled_products`.
+        compiled: whether our side runs in `compiled_products`; outside, it decides by size.
         order: of the peer's factors in a fully connected product; None for others.
     """
 
@@ -73,7 +74,7 @@ def measure(
 
     Args:
         repeats: timed rounds.
-        compiled: adds rows of compiled products, and of the network with compiled layers.
+        compiled: adds the rows whose targets are those of compiled products.
         progress: called with (rows done, rows in all).
 
     Returns:
@@ -118,7 +119,8 @@ def _in(function: Callable[[], None], job: Job) -> Callable[[], None]:
     """A function called under the job's settings, whose peers don't see `compiled`."""
 
     def call() -> None:
-        with _ordered(job.order), clifford.compiled_products(job.compiled):
+        inside = clifford.compiled_products() if job.compiled else nullcontext()
+        with _ordered(job.order), inside:
             function()
 
     return call

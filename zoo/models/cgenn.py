@@ -183,7 +183,7 @@ class CGENN(SampleModel):
         return nn.Sequential(first, *(part for layer in rest for part in (gate(), layer)))
 
     def compiled(self) -> AbstractContextManager[None]:
-        """A block in which the products run as loops made by `torch.compile`."""
+        """A block in which products, norms and gates run as C code, for small batches too."""
         return clifford.compiled_products()
 
     def blocks(self) -> list[nn.Module]:

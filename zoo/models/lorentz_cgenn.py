@@ -192,7 +192,7 @@ class LorentzCGENN(SampleModel):
         return [first, *self.layers, self.head]
 
     def compiled(self) -> AbstractContextManager[None]:
-        """A block in which layer norms run as loops made by `torch.compile`."""
+        """A block in which products, norms and gates run as C code, for small batches too."""
         return clifford.compiled_products()
 
     def check(self, batch: SampleBatch) -> None:

@@ -189,8 +189,8 @@ class TrainerSection(Section):
     samples and their neighbour lists are kept up to `cache_mb` megabytes per trainer, all workers
     together, and prepared anew beyond that. Neither changes a result.
 
-    `compile` runs a model that has compiled layers with compiled loops; without a C++ compiler it
-    warns and runs as usual. Results agree up to rounding.
+    `compile` runs a model that has compiled layers with compiled loops, small batches too; without
+    a C compiler it warns and runs as usual. Results agree up to rounding.
 
     `strategy`: `ddp` gives every process the whole model and a share of each batch; `fsdp` also
     divides parameters, gradients and optimiser state over the processes (32-true only); `auto` is

@@ -8,7 +8,6 @@ exact to any order.
 """
 
 from zoo.functional.clifford._algebra import LIMIT, Algebra, algebra
-from zoo.functional.clifford._compiled import compiled_products, has_compiler
 from zoo.functional.clifford._functions import (
     act,
     blade_major,
@@ -16,7 +15,6 @@ from zoo.functional.clifford._functions import (
     conjugate,
     connected_product,
     embed,
-    fused,
     geometric_product,
     grade_forms,
     grade_involution,
@@ -33,7 +31,9 @@ from zoo.functional.clifford._functions import (
     wedge,
     weighted_product,
 )
+from zoo.functional.clifford._gates import gate, level, normalise
 from zoo.functional.clifford._linear import grade_linear
+from zoo.functional.clifford._mode import compiled_products, has_compiler
 
 __all__ = [
     "LIMIT",
@@ -46,7 +46,7 @@ __all__ = [
     "conjugate",
     "connected_product",
     "embed",
-    "fused",
+    "gate",
     "geometric_product",
     "grade_forms",
     "grade_involution",
@@ -55,7 +55,9 @@ __all__ = [
     "has_compiler",
     "inner",
     "left_contraction",
+    "level",
     "norm",
+    "normalise",
     "project",
     "quadratic_form",
     "regressive",

@@ -11,12 +11,12 @@ from torch import Tensor
 from zoo.errors import UnsupportedInputError
 from zoo.functional.clifford import _native
 from zoo.functional.clifford._algebra import Algebra
-from zoo.functional.clifford._compiled import Function, asked, fuse, wanted
 from zoo.functional.clifford._kernels import (
     multiply,
     multiply_connected,
     multiply_weighted,
 )
+from zoo.functional.clifford._mode import compiles
 from zoo.functional.clifford._plan import Kind, plain
 from zoo.functional.precision import check_precision
 
@@ -37,33 +37,6 @@ def blade_major(x: Tensor) -> Tensor:
     Copies nothing for what `channels_first` gave back.
     """
     return x.movedim(-1, 0).contiguous()
-
-
-def fused(
-    function: Function,
-    of: Algebra,
-    x: Multivectors,
-    *weights: Tensor,
-    numbers: tuple[float, ...] = (),
-) -> Multivectors:
-    """A function of multivectors, one compiled loop inside `compiled_products`.
-
-    Args:
-        function: called with the algebra, the numbers, x as (blades, batch, channels), and the
-            weights; returns the shape of its x. Pure, and always the same object: it is compiled
-            once for each algebra and choice of numbers.
-        of: the algebra.
-        x: multivectors.
-        weights: further tensors.
-        numbers: constants.
-    """
-    _check(function.__name__, of, x)
-    major = _flat(x)
-    if wanted(major):
-        out = fuse(function, of, major, *weights, numbers=numbers)
-    else:
-        out = function(of, numbers, major, *weights)
-    return channels_first(out).reshape(x.shape)
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -116,10 +89,10 @@ def weighted_product(
     Raises:
         UnsupportedInputError: for factors or weights of other shapes.
     """
-    _check("weighted_product", of, x, y)
+    check("weighted_product", of, x, y)
     _check_factors("weighted_product", x, y, weight, x.shape[-2:-1], of)
-    if asked() and _native.runs(x, of):
-        flat = (-1, *x.shape[-2:])
+    if compiles(x, of):
+        flat = (math.prod(x.shape[:-2]), *x.shape[-2:])
         return _native.product(x.reshape(flat), y.reshape(flat), weight, of).reshape(x.shape)
     out = multiply_weighted(_flat(x), _flat(y), weight.T, of)
     return channels_first(out).reshape(x.shape)
@@ -144,7 +117,7 @@ def connected_product(
     Raises:
         UnsupportedInputError: for factors or weights of other shapes.
     """
-    _check("connected_product", of, x, y)
+    check("connected_product", of, x, y)
     _check_factors("connected_product", x, y, weight, (*weight.shape[:1], *x.shape[-2:-1]), of)
     out = channels_first(multiply_connected(_flat(x), _flat(y), weight, of))
     return out.reshape(*x.shape[:-2], *out.shape[-2:])
@@ -152,7 +125,7 @@ def connected_product(
 
 def project(x: Multivector, grades: Collection[int], of: Algebra) -> Multivector:
     """The part of the given grades, zeros elsewhere."""
-    _check("project", of, x)
+    check("project", of, x)
     for grade in grades:
         of.slice(grade)  # refuses what isn't there
     return x * x.new_tensor([float(g in grades) for g in of.grades])
@@ -175,13 +148,13 @@ def conjugate(x: Multivector, of: Algebra) -> Multivector:
 
 def quadratic_form(x: Multivector, of: Algebra) -> Float[Tensor, "*batch"]:
     """q(x), the scalar part of reverse(x) x; negative or zero where the metric isn't positive."""
-    _check("quadratic_form", of, x)
+    check("quadratic_form", of, x)
     return (x * x) @ x.new_tensor([float(s) for s in of.squares])
 
 
 def grade_forms(x: Multivector, of: Algebra) -> Float[Tensor, "*batch grades"]:
     """q of each grade's part."""
-    _check("grade_forms", of, x)
+    check("grade_forms", of, x)
     squares = (x * x * x.new_tensor([float(s) for s in of.squares])).movedim(-1, 0)
     parts = [squares[of.slice(g)].sum(0) for g in range(of.dimension + 1)]
     return torch.stack(parts).movedim(0, -1)
@@ -236,7 +209,7 @@ def act(v: Left, x: Right, of: Algebra) -> Product:
     Raises:
         UnsupportedInputError: where v isn't odd or even, or has no inverse (q(v) = 0).
     """
-    _check("act", of, v, x)
+    check("act", of, v, x)
     odd = [g % 2 == 1 for g in of.grades]
     weight = v.detach().abs()
     mask = torch.tensor(odd, device=v.device)
@@ -257,12 +230,12 @@ def act(v: Left, x: Right, of: Algebra) -> Product:
 
 
 def _signed(x: Tensor, of: Algebra, power: Callable[[int], int]) -> Tensor:
-    _check("an involution", of, x)
+    check("an involution", of, x)
     return x * x.new_tensor([(-1.0) ** power(g) for g in of.grades])
 
 
 def _product(x: Tensor, y: Tensor, of: Algebra, kind: Kind) -> Tensor:
-    _check(kind, of, x, y)
+    check(kind, of, x, y)
     x, y = torch.broadcast_tensors(x, y)
     out = multiply(x.movedim(-1, 0).contiguous(), y.movedim(-1, 0).contiguous(), plain(of, kind))
     return out.movedim(0, -1)
@@ -273,7 +246,18 @@ def _flat(x: Tensor) -> Tensor:
     return blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), x.shape[-2])
 
 
-def _check(where: str, of: Algebra, *tensors: Tensor) -> None:
+def check(where: str, of: Algebra, *tensors: Tensor) -> None:
+    """Refuses half precision, two precisions, and a last axis that isn't the blades'.
+
+    Args:
+        where: names the function.
+        of: the algebra.
+        tensors: multivectors.
+
+    Raises:
+        UnsupportedInputError: names the shape or the precisions.
+        DeviceError: half precision.
+    """
     check_precision(f"clifford.{where}", *tensors)
     for x in tensors:
         if x.ndim == 0 or x.shape[-1] != of.blades:

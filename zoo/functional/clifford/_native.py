@@ -1,51 +1,47 @@
-"""The weighted geometric product as C code, written for one algebra and compiled on the spot.
+"""Weighted products, norms and gates as C code, written for one algebra and compiled on the spot.
 
-Every path of grades is a line of a straight-line program on vectors of numbers; a compiler takes a
-third of a second for Cl(3,0), some seconds for Cl(5,0), where `torch.compile` takes minutes. Both
-layouts are read and written in place: one block per blade, and blades last.
+A compiler takes a second for Cl(3, 0), some seconds for Cl(5, 0), and the result is kept; see
+`_library`. Multivectors are read and written in place in both layouts, one block per blade and
+blades last. Parameters of channels are spread over a period: so many channels, of several samples
+where need be, as fill whole registers.
 """
 
 import ctypes
 import functools
 import math
-import os
-import shutil
-import subprocess
-import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from zoo.functional.clifford import _library
 from zoo.functional.clifford._algebra import Algebra
+from zoo.functional.clifford._gate_source import gates
 from zoo.functional.clifford._kernels import multiply_weighted
-from zoo.functional.clifford._plan import Term, weighted
+from zoo.functional.clifford._source import REALS
+from zoo.functional.clifford._source import product as product_source
 
-COMPILERS = ("cc", "gcc", "clang", "g++", "clang++", "c++")
-FLAGS = ("-O3", "-ffp-contract=fast", "-fno-strict-aliasing", "-shared", "-fPIC", "-x", "c")
-#: vectors are 64 bytes wide; machines with narrower registers take several
-WIDTH = 64
-#: samples whose contributions to the weights' gradient are summed before they join the rest
-BLOCK = 256
+#: of algebras that code is written for: more would be compiled for minutes
+MOST_BLADES = 32
 #: numbers of one multivector array that are worth a thread
 PER_THREAD = 2**18
-_REALS = {torch.float32: ("float", 4), torch.float64: ("double", 8)}
-Row = tuple[int, int, tuple[Term, ...]]
 
-
-def compiler() -> str | None:
-    """The C compiler: what CC or CXX names, or the first that is found."""
-    names = [os.environ.get("CC", ""), os.environ.get("CXX", ""), *COMPILERS]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+Kind = Literal["norm", "silu", "level"]
+#: takes blade-major multivectors, then parameters
+Plain = Callable[..., Tensor]
 
 
 def runs(x: Tensor, of: Algebra) -> bool:
     """Whether there is compiled code for these multivectors, which is made at the first call."""
-    return x.device.type == "cpu" and x.dtype in _REALS and _library(of, x.dtype) is not None
+    return (
+        x.device.type == "cpu"
+        and x.dtype in REALS
+        and of.blades <= MOST_BLADES
+        and type(x) in (Tensor, torch.nn.Parameter)  # others have no memory of their own
+        and _products(of, x.dtype) is not None
+    )
 
 
 def product(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
@@ -61,6 +57,30 @@ def product(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
     return out
 
 
+def gate(
+    kind: Kind,
+    plain: Plain,
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    of: Algebra,
+    groups: tuple[int, ...],
+    least: float,
+) -> Tensor:
+    """What a function of `_gates` returns.
+
+    Args:
+        kind: which one.
+        plain: the same, differentiable any number of times.
+        x: (batch, channels, blades), in any layout.
+        parameters: (groups, channels) each, or (1, channels).
+        of: the algebra.
+        groups: the group of each blade.
+        least: of what is divided by.
+    """
+    out: Tensor = _Gate.apply((kind, plain, of, groups, least), x, *parameters)
+    return out
+
+
 class _Product(torch.autograd.Function):
     """The compiled product with its compiled derivative."""
 
@@ -68,84 +88,121 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
         ctx.save_for_backward(x, y, weight)
         ctx.algebra = of
-        return _forward(x, y, weight, of)
+        call = _products(of, x.dtype)
+        x, y = _ready(x), _ready(y)
+        out = torch.empty_like(x)
+        spread = _spread(weight.T, call.lanes())
+        arrays = (*_place(x), *_place(y), spread.data_ptr(), *_place(out))
+        _in_threads(lambda *part: call.forward(*arrays, *part), x, spread.shape[1])
+        return out
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, y, weight = ctx.saved_tensors
         of, needed = ctx.algebra, ctx.needs_input_grad[:3]
-        if not torch.is_grad_enabled():
-            return *_backward(g, x, y, weight, of), None
-        # a second derivative is wanted
-        a, b = (t.movedim(-1, 0).contiguous() for t in (x, y))
-        out = multiply_weighted(a, b, weight.T, of).movedim(0, -1)
-        wanted = [t for t, n in zip((x, y, weight), needed, strict=True) if n]
-        found = iter(torch.autograd.grad(out, wanted, g, create_graph=True))
-        return *(next(found) if n else None for n in needed), None
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            a, b = (t.movedim(-1, 0).contiguous() for t in (x, y))
+            out = multiply_weighted(a, b, weight.T, of).movedim(0, -1)
+            return *_again(out, (x, y, weight), needed, g), None
+        call = _products(of, x.dtype)
+        g, x, y = _ready(g), _ready(x), _ready(y)
+        dx, dy = torch.empty_like(x), torch.empty_like(y)
+        spread = _spread(weight.T, call.lanes())
+        inputs = (*_place(g), *_place(x), *_place(y), spread.data_ptr())
+        outputs = (*_place(dx), *_place(dy))
+        sums: list[Tensor] = []
+
+        def run(start: int, stop: int, period: int) -> None:
+            own = spread.new_zeros((2, *spread.shape))
+            sums.append(own[0])
+            places = (own[0].data_ptr(), own[1].data_ptr())
+            call.backward(*inputs, *outputs, *places, start, stop, period)
+
+        _in_threads(run, x, spread.shape[1])
+        return dx, dy, _gathered(sums, spread, weight.T).T, None
 
 
-def _forward(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
-    batch, rows, spread = _spread(x, weight)
-    x, y = _ready(x, rows), _ready(y, rows)
-    out = torch.empty_like(x)
-    call = _function(of, x.dtype, "forward")
-    period = spread.shape[1]
+class _Gate(torch.autograd.Function):
+    """A compiled norm or gate with its compiled derivative."""
 
-    def run(start: int, stop: int) -> None:
-        call(*_place(x), *_place(y), spread.data_ptr(), *_place(out), start, stop, period)
+    @staticmethod
+    def forward(ctx: Any, made: Any, x: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.made = made
+        ctx.save_for_backward(x, *parameters)
+        kind, _, of, groups, least = made
+        call = _gates(of, x.dtype, groups)
+        x = _ready(x)
+        out = torch.empty_like(x)
+        spread = _spread(torch.cat(parameters), call.lanes())
+        arrays = (*_place(x), spread.data_ptr(), *_place(out))
 
-    _in_threads(run, x, period)
-    return out[:batch]
+        def run(start: int, stop: int, period: int) -> None:
+            space = spread.new_empty(3 * period)
+            function = getattr(call, kind)
+            function(*arrays, space.data_ptr(), start, stop, period, x.shape[1], least)
 
+        _in_threads(run, x, spread.shape[1])
+        return out
 
-def _backward(
-    g: Tensor, x: Tensor, y: Tensor, weight: Tensor, of: Algebra
-) -> tuple[Tensor, Tensor, Tensor]:
-    batch, rows, spread = _spread(x, weight)
-    g, x, y = (_ready(t, rows) for t in (g, x, y))
-    dx, dy = torch.empty_like(x), torch.empty_like(y)
-    call = _function(of, x.dtype, "backward")
-    parts = [torch.zeros_like(spread)]
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, *parameters = ctx.saved_tensors
+        kind, plain, of, groups, least = ctx.made
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            out = plain(x.movedim(-1, 0).contiguous(), *parameters).movedim(0, -1)
+            return None, *_again(out, (x, *parameters), ctx.needs_input_grad[1:], g)
+        call = _gates(of, x.dtype, groups)
+        g, x = _ready(g), _ready(x)
+        dx = torch.empty_like(x)
+        joint = torch.cat(parameters)
+        spread = _spread(joint, call.lanes())
+        arrays = (*_place(g), *_place(x), spread.data_ptr(), *_place(dx))
+        sums: list[Tensor] = []
 
-    def run(start: int, stop: int) -> None:
-        part = torch.zeros_like(spread)
-        parts.append(part)
-        arrays = (*_place(g), *_place(x), *_place(y), spread.data_ptr(), *_place(dx), *_place(dy))
-        call(*arrays, part.data_ptr(), start, stop, spread.shape[1])
+        def run(start: int, stop: int, period: int) -> None:
+            own, space = spread.new_zeros((2, *spread.shape)), spread.new_empty(3 * period)
+            sums.append(own[0])
+            places = (own[0].data_ptr(), own[1].data_ptr(), space.data_ptr())
+            function = getattr(call, f"{kind}_backward")
+            function(*arrays, *places, start, stop, period, x.shape[1], least)
 
-    _in_threads(run, x, spread.shape[1])
-    total = torch.stack(parts).sum(0).reshape(len(of.paths), rows, -1).sum(1)
-    return dx[:batch], dy[:batch], total.T
-
-
-def _spread(x: Tensor, weight: Tensor) -> tuple[int, int, Tensor]:
-    """Samples, samples per period, and weights (paths, period).
-
-    A period is as many samples as fill whole vectors.
-    """
-    lanes = WIDTH // _REALS[x.dtype][1]
-    rows = lanes // math.gcd(lanes, x.shape[1])
-    return len(x), rows, weight.detach().T.repeat(1, rows)
-
-
-def _ready(x: Tensor, rows: int) -> Tensor:
-    """In one of the two layouts, with whole periods of samples."""
-    missing = -len(x) % rows
-    if missing:
-        x = torch.cat([x, x.new_zeros((missing, *x.shape[1:]))])
-    by_blade = x.movedim(-1, 0).is_contiguous()
-    return x if by_blade or x.is_contiguous() else x.contiguous()
+        _in_threads(run, x, spread.shape[1])
+        found = _gathered(sums, spread, joint)
+        return None, dx, *found.split([len(p) for p in parameters])
 
 
-def _place(x: Tensor) -> tuple[int, int, int]:
-    """Address, steps from blade to blade and from multivector to multivector."""
-    by_blade = x.movedim(-1, 0).is_contiguous()
-    blades, numbers = x.shape[-1], x.numel()
-    return x.data_ptr(), *((numbers // blades, 1) if by_blade else (1, blades))
+def _again(
+    out: Tensor, inputs: Sequence[Tensor], needed: Sequence[bool], g: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Derivatives of `out`, which is made of differentiable steps, that can be derived again."""
+    wanted = [t for t, n in zip(inputs, needed, strict=True) if n]
+    found = iter(torch.autograd.grad(out, wanted, g, create_graph=True))
+    return tuple(next(found) if n else None for n in needed)
 
 
-def _in_threads(run: Callable[[int, int], None], x: Tensor, period: int) -> None:
-    """`run(start, stop)` over all multivectors, in as many threads as torch has."""
+def _spread(parameters: Tensor, lanes: int) -> Tensor:
+    """(rows, channels) as (rows, period)."""
+    return parameters.detach().repeat(1, lanes // math.gcd(lanes, parameters.shape[1]))
+
+
+def _gathered(sums: Sequence[Tensor], spread: Tensor, like: Tensor) -> Tensor:
+    """What threads found for the spread parameters, for the parameters (rows, channels)."""
+    total = torch.stack([torch.zeros_like(spread), *sums]).sum(0)
+    return total.reshape(len(like), -1, like.shape[1]).sum(1)
+
+
+def _ready(x: Tensor) -> Tensor:
+    """In one of the two layouts."""
+    return x if x.is_contiguous() or x.movedim(-1, 0).is_contiguous() else x.contiguous()
+
+
+def _place(x: Tensor) -> tuple[int, int]:
+    """Address, and steps from blade to blade: 1 where blades are last."""
+    return x.data_ptr(), 1 if x.is_contiguous() else x.numel() // x.shape[-1]
+
+
+def _in_threads(run: Callable[[int, int, int], None], x: Tensor, period: int) -> None:
+    """`run(start, stop, period)` over all multivectors, in as many threads as torch has."""
     size = x.shape[0] * x.shape[1]
     if not size:
         return
@@ -153,122 +210,41 @@ def _in_threads(run: Callable[[int, int], None], x: Tensor, period: int) -> None
     step = -(-size // (period * parts)) * period
     ranges = [(start, min(start + step, size)) for start in range(0, size, step)]
     if len(ranges) == 1:
-        run(*ranges[0])
+        run(*ranges[0], period)
         return
     with ThreadPoolExecutor(len(ranges)) as pool:
-        list(pool.map(lambda part: run(*part), ranges))
+        list(pool.map(lambda part: run(*part, period), ranges))
 
 
-def _function(of: Algebra, dtype: torch.dtype, name: str) -> Callable[..., None]:
-    library = _library(of, dtype)
-    assert library is not None, "runs() is asked first"
-    found: Callable[..., None] = getattr(library, name)
-    return found
+_POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
+_ARRAY: tuple[Any, ...] = (_POINTER, _LONG)
+_RANGE: tuple[Any, ...] = (_LONG,) * 3
 
 
 @functools.cache
-def _library(of: Algebra, dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The compiled code; None, and a warning, where it can't be made."""
-    path = compiler()
-    if path is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "product.c", Path(folder) / "product.so"
-        source.write_text(_source(of, dtype))
-        command = [path, *FLAGS, str(source), "-o", str(target)]
-        for native in (["-march=native"], []):  # some compilers don't know the flag
-            done = subprocess.run([*command, *native], capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                return _typed(ctypes.CDLL(str(target)))
-    warnings.warn(
-        f"products of Cl{of.signature} are not compiled: {path} failed with "
-        f"{done.stderr.strip()[:300]!r}; set CC to a C compiler that knows vector types",
-        stacklevel=2,
-    )
-    return None
-
-
-def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
-    array: list[type[ctypes._SimpleCData[Any]]] = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
-    tail = [ctypes.c_long for _ in range(3)]
-    library.forward.argtypes = [*array * 2, ctypes.c_void_p, *array, *tail]
-    library.backward.argtypes = [*array * 3, ctypes.c_void_p, *array * 2, ctypes.c_void_p, *tail]
-    library.forward.restype = library.backward.restype = None
+def _products(of: Algebra, dtype: torch.dtype) -> Any:
+    """The compiled products, if they can be made."""
+    library = _library.load(product_source(of, dtype))
+    if library is not None:
+        library.forward.argtypes = [*_ARRAY * 2, _POINTER, *_ARRAY, *_RANGE]
+        library.backward.argtypes = [
+            *(*_ARRAY * 3, _POINTER, *_ARRAY * 2),
+            *(_POINTER, _POINTER, *_RANGE),
+        ]
     return library
 
 
-_HEAD = """
-typedef {real} T;
-typedef T V __attribute__((vector_size({width}), aligned(sizeof(T))));
-enum {{ D = {blades}, P = {paths}, L = {lanes} }};
-static inline void get(V *to, const T *from, long m, long blade, long step) {{
-  if (step == 1) for (int i = 0; i < D; i++) to[i] = *(const V *)(from + i * blade + m);
-  else for (int l = 0; l < L; l++)
-    for (int i = 0; i < D; i++) ((T *)to)[i * L + l] = from[(m + l) * step + i * blade];
-}}
-static inline void put(const V *from, T *to, long m, long blade, long step) {{
-  if (step == 1) for (int i = 0; i < D; i++) *(V *)(to + i * blade + m) = from[i];
-  else for (int l = 0; l < L; l++)
-    for (int i = 0; i < D; i++) to[(m + l) * step + i * blade] = ((const T *)from)[i * L + l];
-}}
-"""
-_FORWARD = """
-void forward(const T *x, long xb, long xs, const T *y, long yb, long ys, const T *w,
-             T *z, long zb, long zs, long start, long stop, long period) {{
-  V X[D], Y[D], Z[D], W[P];
-  for (long c = 0; c < period; c += L) {{
-    for (int p = 0; p < P; p++) W[p] = *(const V *)(w + p * period + c);
-    for (long m = start + c; m < stop; m += period) {{
-      get(X, x, m, xb, xs); get(Y, y, m, yb, ys);
-{z}
-      put(Z, z, m, zb, zs);
-    }}
-  }}
-}}
-"""
-_BACKWARD = """
-void backward(const T *g, long gb, long gs, const T *x, long xb, long xs,
-              const T *y, long yb, long ys, const T *w, T *dx, long ub, long us,
-              T *dy, long vb, long vs, T *dw, long start, long stop, long period) {{
-  V G[D], X[D], Y[D], Z[D], W[P], A[P];
-  for (long c = 0; c < period; c += L) {{
-    for (int p = 0; p < P; p++) W[p] = *(const V *)(w + p * period + c);
-    for (long from = start; from < stop; from += {block} * period) {{
-      long to = from + {block} * period < stop ? from + {block} * period : stop;
-      for (int p = 0; p < P; p++) A[p] = (V){{0}};
-      for (long m = from + c; m < to; m += period) {{
-        get(G, g, m, gb, gs); get(X, x, m, xb, xs); get(Y, y, m, yb, ys);
-{x}
-        put(Z, dx, m, ub, us);
-{y}
-        put(Z, dy, m, vb, vs);
-      }}
-      for (int p = 0; p < P; p++) *(V *)(dw + p * period + c) += A[p];
-    }}
-  }}
-}}
-"""
-
-
-def _source(of: Algebra, dtype: torch.dtype) -> str:
-    """The program of one algebra."""
-    terms, (real, size) = weighted(of), _REALS[dtype]
-    sizes = {"blades": of.blades, "paths": len(of.paths), "lanes": WIDTH // size}
-    x = _lines(terms.x, of.blades, "G", "Y", "A[{path}] += t * X[{blade}];")
-    return (
-        _HEAD.format(real=real, width=WIDTH, **sizes)
-        + _FORWARD.format(z=_lines(terms.z, of.blades, "X", "Y"))
-        + _BACKWARD.format(block=BLOCK, x=x, y=_lines(terms.y, of.blades, "G", "X"))
-    )
-
-
-def _lines(rows: Sequence[Row], blades: int, u: str, v: str, beside: str = "") -> str:
-    """Z[blade] = sum over rows of the path's weight times the row's terms."""
-    lines, begun = [], set[int]()
-    for path, blade, terms in sorted(rows, key=lambda row: row[1::-1]):
-        sum_of = "".join(f" {'+' if sign else '-'} {u}[{i}] * {v}[{k}]" for i, k, sign in terms)
-        into = f"Z[{blade}] {'+=' if blade in begun else '='} W[{path}] * t;"
-        lines.append(f"{{ V t ={sum_of}; {into} {beside.format(path=path, blade=blade)} }}")
-        begun.add(blade)
-    lines += [f"Z[{blade}] = (V){{0}};" for blade in range(blades) if blade not in begun]
-    return "\n".join(lines)
+@functools.cache
+def _gates(of: Algebra, dtype: torch.dtype, groups: tuple[int, ...]) -> Any:
+    """The compiled norms and gates."""
+    library = _library.load(gates(of, dtype, groups))
+    assert library is not None, "runs() is asked first"
+    real = ctypes.c_float if dtype == torch.float32 else ctypes.c_double
+    for kind in ("norm", "silu", "level"):
+        forward, backward = getattr(library, kind), getattr(library, f"{kind}_backward")
+        forward.argtypes = [*_ARRAY, _POINTER, *_ARRAY, _POINTER, *_RANGE, _LONG, real]
+        backward.argtypes = [
+            *(*_ARRAY * 2, _POINTER, *_ARRAY),
+            *(_POINTER, _POINTER, _POINTER, *_RANGE, _LONG, real),
+        ]
+    return library

@@ -18,9 +18,6 @@ from zoo.layers.clifford._matrix import check_rows
 
 Multivectors = Float[Tensor, "*batch channels blades"]
 
-#: added to norms that something is divided by
-EPS = 1e-6
-
 
 class MVLinear(nn.Module):
     """A linear map of channels, with weights of its own for each grade.
@@ -88,8 +85,8 @@ class MVNorm(nn.Module):
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
         check_rows("MVNorm", x, len(self.a), self.algebra.blades)
-        limit = (1 / self.max_growth,)
-        return clifford.fused(_normalised, self.algebra, x, self.a.T, numbers=limit)
+        share = torch.sigmoid(self.a.T)
+        return clifford.normalise(x, share, self.algebra, least=1 / self.max_growth)
 
 
 class MVSiLU(nn.Module):
@@ -112,7 +109,7 @@ class MVSiLU(nn.Module):
     def forward(self, x: Multivectors) -> Multivectors:
         """Gated multivectors."""
         check_rows("MVSiLU", x, self.a.shape[1], self.algebra.blades)
-        return clifford.fused(_gated, self.algebra, x, self.a[0].T, self.b[0].T)
+        return clifford.gate(x, self.a[0].T, self.b[0].T, self.algebra)
 
 
 class MVLayerNorm(nn.Module):
@@ -140,50 +137,7 @@ class MVLayerNorm(nn.Module):
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
         check_rows("MVLayerNorm", x, self.a.shape[1], self.algebra.blades)
-        limit = (1 / self.max_growth,)
-        return clifford.fused(_levelled, self.algebra, x, self.a, numbers=limit)
-
-
-def _normalised(of: Algebra, numbers: tuple[float, ...], x: Tensor, a: Tensor) -> Tensor:
-    """`MVNorm`, of blade-major tensors; `a` is (grades, channels)."""
-    (least,) = numbers
-    weights = torch.sigmoid(a).unbind()
-    factors = [
-        1 / ((weight * (clifford.smooth_root(form) - 1) + 1).clamp(min=least) + EPS)
-        for weight, form in zip(weights, _forms(of, x), strict=True)
-    ]
-    return _times(of, x, factors)
-
-
-def _gated(of: Algebra, _: tuple[float, ...], x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """`MVSiLU`, likewise."""
-    invariants = [x[0], *_forms(of, x)[1:]]
-    rows = zip(a.unbind(), b.unbind(), invariants, strict=True)
-    return _times(of, x, [torch.sigmoid(a * form + b) for a, b, form in rows])
-
-
-def _levelled(of: Algebra, numbers: tuple[float, ...], x: Tensor, a: Tensor) -> Tensor:
-    """`MVLayerNorm`, likewise; `a` is (1, channels)."""
-    (least,) = numbers
-    mean = clifford.smooth_root(sum(_forms(of, x), start=torch.zeros_like(x[0])))
-    mean = mean.mean(-1, keepdim=True) + EPS
-    factor = a / (mean.clamp(min=least) if least else mean)
-    return _times(of, x, [factor] * len(of.sizes))
-
-
-def _forms(of: Algebra, x: Tensor) -> list[Tensor]:
-    """The quadratic form of each grade, from (blades, batch, channels)."""
-    parts = x.unbind()
-    forms = [torch.zeros_like(parts[0]) for _ in of.sizes]
-    for grade, square, part in zip(of.grades, of.squares, parts, strict=True):
-        if square:
-            forms[grade] = torch.addcmul(forms[grade], part, part, value=square)
-    return forms
-
-
-def _times(of: Algebra, x: Tensor, factors: list[Tensor]) -> Tensor:
-    """Each grade times its factor."""
-    return torch.stack([x * factors[g] for x, g in zip(x.unbind(), of.grades, strict=True)])
+        return clifford.level(x, self.a, self.algebra, least=1 / self.max_growth)
 
 
 def per_blade(

@@ -19,7 +19,7 @@ from zoo.errors import ConfigError
 from zoo.functional import clifford
 from zoo.functional.clifford import Algebra
 from zoo.layers.clifford._matrix import check_rows
-from zoo.layers.clifford.linear import EPS, Multivectors, MVSiLU, check_channels
+from zoo.layers.clifford.linear import Multivectors, MVSiLU, check_channels
 from zoo.layers.clifford.product import CEMLP
 
 #: quaternion types of a large algebra
@@ -79,13 +79,9 @@ class QuaternionNorm(nn.Module):
     def forward(self, x: Multivectors) -> Multivectors:
         """Normalised multivectors."""
         check_rows("QuaternionNorm", x, len(self.a), self.algebra.blades)
-        forms = clifford.grade_forms(x, self.algebra)
-        pooled = torch.stack([forms[..., t::TYPES].sum(-1) for t in range(types(self.algebra))])
-        norms = clifford.smooth_root(pooled.movedim(0, -1))
-        divisor = torch.sigmoid(self.a) * (norms - 1) + 1
-        factor = 1 / (divisor.clamp(min=1 / self.max_growth) + EPS)
-        per_blade = factor.movedim(-1, 0).index_select(0, _of_blades(self.algebra, x))
-        return x * per_blade.movedim(0, -1)
+        groups = tuple(grade % TYPES for grade in self.algebra.grades)
+        share, least = torch.sigmoid(self.a.T), 1 / self.max_growth
+        return clifford.normalise(x, share, self.algebra, least=least, groups=groups)
 
 
 class QuaternionProduct(nn.Module):

@@ -1,0 +1,100 @@
+"""C programs, compiled once and kept in the cache folder.
+
+A compiled program lies under the digest of its text, the compiler, the flags and the processor, so
+that none can be stale. It is written in one step: of several processes that compile the same one,
+each loads a whole file. Where the cache can't be written, it is compiled anew in each process.
+"""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from zoo._environment import cache_folder
+
+COMPILERS = ("cc", "gcc", "clang", "g++", "clang++", "c++")
+FLAGS = (
+    *("-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    *("-fno-strict-aliasing", "-shared", "-fPIC", "-x", "c"),
+)
+_log = logging.getLogger(__name__)
+
+
+def compiler() -> str | None:
+    """The C compiler: what CC or CXX names, or the first that is found."""
+    names = [os.environ.get("CC", ""), os.environ.get("CXX", ""), *COMPILERS]
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+@functools.cache
+def load(source: str) -> ctypes.CDLL | None:
+    """The compiled program; None where there is no compiler, or it fails, which is logged."""
+    command = compiler()
+    if command is None:
+        return None
+    kept = cache_folder() / "native" / f"{_digest(source, command)}.so"
+    with suppress(OSError):
+        if kept.stat().st_uid == os.getuid():  # nobody else's code is run
+            return ctypes.CDLL(str(kept))
+    with tempfile.TemporaryDirectory() as folder:
+        made = _compile(source, command, Path(folder))
+        if made is None:
+            return None
+        with suppress(OSError):
+            _keep(made, kept)
+        return ctypes.CDLL(str(made))
+
+
+def _digest(source: str, command: str) -> str:
+    """Of everything that a compiled program hangs on."""
+    path = Path(command).resolve()
+    found = path.stat()
+    parts = (source, str(path), found.st_size, found.st_mtime_ns, FLAGS, _processor())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@functools.cache
+def _processor() -> str:
+    """What the compiler's `native` stands for: a cache may be shared by different machines."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = ("model name", "flags", "Features", "CPU part")
+        return repr(sorted({line for line in lines if line.startswith(names)}))
+    return f"{platform.machine()} {platform.processor()} {platform.node()}"
+
+
+def _compile(source: str, command: str, folder: Path) -> Path | None:
+    text, target = folder / "program.c", folder / "program.so"
+    text.write_text(source)
+    call = [command, *FLAGS, str(text), "-o", str(target)]
+    for native in (["-march=native"], []):  # some compilers don't know the flag
+        done = subprocess.run([*call, *native], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return target
+    _log.warning(
+        "products of multivectors run uncompiled: %s failed with %r; set CC to a C compiler that "
+        "knows vector types",
+        command,
+        done.stderr.strip()[:300],
+    )
+    return None
+
+
+def _keep(made: Path, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=kept.parent, prefix=".", suffix=".so")
+    os.close(handle)
+    try:
+        shutil.copyfile(made, name)
+        os.chmod(name, 0o755)  # noqa: S103
+        os.replace(name, kept)
+    except OSError:
+        os.unlink(name)
+        raise
