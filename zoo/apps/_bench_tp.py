@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_leaves
 
 from zoo.apps._timing import interleaved, machine, median_ms, median_ratio
 from zoo.errors import ConfigError, DeviceError, nearest
+from zoo.functional.cp_factors import CP_LIMIT
 from zoo.layers.equivariant import TensorProduct
 from zoo.layers.equivariant.tensor_product import METHODS
 
@@ -173,6 +174,8 @@ def _case(
         except ConfigError:
             inputs, output = irreps(setting, degree, channels)
             row["note"] = f"can't express {inputs} x {inputs} -> {output}"
+            if method == "cp":
+                row["note"] = f"no factors beyond degree {CP_LIMIT}"
             continue
         row |= expressivity(setting, degree, method)
         forwards[method], steps[method] = contestants(module, batch, device)

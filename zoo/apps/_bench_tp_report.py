@@ -39,6 +39,7 @@ COLOURS = {
     "gaunt_fourier": "#e9a58f",
     "matrix": "#7a6f9b",
     "vector_gaunt": "#5f8f4e",
+    "cp": "#b07c1f",
     PEER: "#333333",
 }
 GRID, INK = "#e6e6e6", "#333333"
