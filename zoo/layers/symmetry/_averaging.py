@@ -46,7 +46,8 @@ class FrameAveraging(nn.Module):
     Rank-2 outputs of samples on a line are equivariant under neither.
 
     Derivatives with respect to positions go through the frames, exact away from jumps, and finite:
-    forces of an averaged energy are `-grad(energy, pos)`. They become large where eigenvalues are
+    forces of an averaged energy are `-grad(energy, pos)` (a potential of the zoo keeps the graph of
+    its energy with `create_graph=True`). They become large where eigenvalues are
     close; `detach` leaves the frames out. Where positions need no gradient, as with forces that
     come from a head, frames are constants anyway. Forces that the inner model itself gets by
     differentiating its energy are averaged as vectors: equivariant, but short of the frame's own
