@@ -24,6 +24,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "csbm-10": {"nodes": 60, "features": 3, "folds": 2, "degree": 4.0},
     "csbm-80": {"nodes": 60, "features": 3, "folds": 2, "degree": 4.0},
     "bipartite": {"nodes": 40, "features": 3, "folds": 2, "degree": 4.0},
+    "graph-counting": {"train": 6, "val": 2, "test": 2},
+    "hyperelastic": {"train": 20, "val": 5, "test": 5},
+    "ring-signals": {"train": 20, "val": 5, "test": 5},
     "prefix": {"train": 20, "val": 5, "test": 5},
     "prefix-10": {"train": 20, "val": 5, "test": 5},
     "prefix-30": {"train": 20, "val": 5, "test": 5},
@@ -55,6 +58,9 @@ HASHES: dict[str, str] = {
     "csbm-10": "a6ace9ceb2987ec0f510d25f0c99e0a6a8ff4c1a9e6542e062abcb3c45ef761a",
     "csbm-80": "a8a7d829a5b1dd00937d5047ac5eac61e254319c0a583aac69f8bd5facb97426",
     "bipartite": "f0f8dad766b89818a153853a1a6e72f3ae4e4066512af3781cf45ae59ca8920b",
+    "graph-counting": "a6e058168831859a14b415dce661704d2f5876609c632e50a84026c5ee784e62",
+    "hyperelastic": "98999e15c5fcf2e02470b945d3535a85e7e67da0ccd8bba78f598b14c3dc6d85",
+    "ring-signals": "536abc0f02430b3ed4917ddb9bfc51aad465c854ce3b2f7cfd05cb5bef59e38b",
     "prefix": "9fd8ca004b81673f6765a1bc4916d80b8a5bb0b69607d0fdabb63e46e5d1bc15",
     "prefix-10": "9fd8ca004b81673f6765a1bc4916d80b8a5bb0b69607d0fdabb63e46e5d1bc15",
     "prefix-30": "2aaaf867a232cd2bec1d8aebd7388689ae7148c3d779807f9223a2f01c0bfd0c",
@@ -105,7 +111,8 @@ def test_the_same_seed_gives_the_same_numbers(kind: str) -> None:
 
 _FIXED = ("prefix", "prefix-10", "prefix-30", "prefix-50", "parentheses", "rotations", "nbody")
 _FIXED += ("o3-volumes", "o5-regression", "o5-hulls", "csmpn-hulls", "tetris-like", "waves")
-_FIXED += ("toy-jets", "bars-and-stripes")
+_FIXED += ("toy-jets", "bars-and-stripes", "graph-counting", "hyperelastic")
+_FIXED += ("ring-signals",)
 
 
 @pytest.mark.parametrize("kind", ["sir-tree", "eeg-like", "rotations"])

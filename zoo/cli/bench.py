@@ -93,6 +93,21 @@ def sheaf(
     _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
 
 
+@app.command("tensor-power")
+def tensor_power(
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 5,
+    as_json: _common.Json = False,
+) -> None:
+    """The layer of S(n) from order 2 to order 2 against its dense maps; time and memory."""
+    from zoo.apps._bench_tensor_power import measure
+
+    with _common.progress("measuring", quiet=as_json) as bar:
+        *rows, machine = measure(repeats=repeats, progress=bar)
+    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
+    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
+    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+
+
 @app.command("tensor-products")
 def tensor_products(
     lmax: Annotated[int, typer.Option(min=1, max=12, help="Degrees 1 to this are measured.")] = 10,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from zoo.functional.tensor_power import act
 from zoo.models import _inputs
 from zoo.testing import samples as build
 from zoo.testing._base import worst
@@ -33,6 +34,8 @@ def _needs(subject: SampleSubject, check: str) -> None:
 
 def permutation(subject: SampleSubject) -> Errors:
     """The order of nodes and edges does not matter; rows of nodes follow their nodes."""
+    if "Aut(G)" in subject.factors:
+        return _automorphic(subject)
     if not subject.graphs:
         raise Skip("samples have no nodes")
     if subject.transductive:
@@ -48,6 +51,22 @@ def permutation(subject: SampleSubject) -> Errors:
         found = subject([_reordered(sample, order, rng) for sample, order in pairs])
         expected = {n: _carried(n, v, subject, orders) for n, v in reference.items()}
         errors.append(subject.compare(expected, found))
+    return dict(worst(errors))
+
+
+def _automorphic(subject: SampleSubject) -> Errors:
+    """Nodes in another order that the model's own graph does not notice."""
+    generator = torch.Generator().manual_seed(int(subject.rng("permutation").integers(2**31)))
+    size = int(np.shape(subject.samples[0]["x"])[0])
+    group: Any = subject.model.group
+    errors = []
+    for _ in range(_DRAWS):
+        matrix = group.random_element(size, generator).numpy()
+
+        def carry(value: Tensor, matrix: np.ndarray = matrix) -> Tensor:
+            return _on(value, matrix) @ value
+
+        errors.append(_moved(subject, partial(_edited, fields={"x": carry}), carry))
     return dict(worst(errors))
 
 
@@ -121,6 +140,18 @@ def _linear(matrix: np.ndarray, names: Sequence[str]) -> tuple[Move, Callable[[T
     return lambda sample: _edited(sample, dict.fromkeys(names, carry)), carry
 
 
+def _every_axis(matrix: np.ndarray) -> tuple[Move, Callable[[Tensor], Tensor]]:
+    """M on every axis of a tensor; of outputs, on all axes but that of the samples."""
+
+    def move(x: Tensor) -> Tensor:
+        return act(_on(x, matrix), x, x.ndim)
+
+    def carry(value: Tensor) -> Tensor:
+        return act(_on(value, matrix), value, value.ndim - 1)
+
+    return lambda sample: _edited(sample, {"x": move}), carry
+
+
 def _conjugation(matrix: np.ndarray) -> tuple[Move, Callable[[Tensor], Tensor]]:
     """X -> W X W^T."""
 
@@ -145,6 +176,8 @@ def _turned(subject: SampleSubject, determinant: int, rng: np.random.Generator) 
         turn[:, 0] *= -1
     if subject.domain == "matrix" and not subject.wanted.bases:
         return _moved(subject, *_conjugation(turn))
+    if subject.domain == "tensor":
+        return _moved(subject, *_every_axis(turn))
     if subject.domain in ("matrix", "signal"):  # bases (n, p) and series (c, t) turn by their rows
         return _moved(subject, lambda s: _edited(s, {"x": lambda x: _on(x, turn) @ x}), lambda v: v)
     names = ("pos", "vel") if subject.domain in ("points", "particles") else ("x",)
@@ -252,10 +285,29 @@ def lorentz(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.asarray(turn @ boost)
 
 
+def symplectic(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A random matrix with g^T J g = J, J = [[0, 1], [-1, 0]], of moderate size: three shears."""
+    half = size // 2
+    result = np.eye(size)
+    for place in range(3):
+        form = rng.normal(size=(half, half)) / (2 * half)
+        shear = np.eye(size)
+        rows, columns = (slice(half), slice(half, size))[:: -1 if place % 2 else 1]
+        shear[rows, columns] = form + form.T
+        result = shear @ result
+    return np.asarray(result)
+
+
 def isometry(subject: SampleSubject) -> Errors:
-    """x -> L x by one Lorentz transformation of the last axis, for all samples."""
+    """x -> L x by one Lorentz transformation of the last axis, for all samples.
+
+    For Sp(n), tensors by one symplectic transformation of every axis.
+    """
     _needs(subject, "isometry")
     rng = subject.rng("isometry")
+    if "Sp(n)" in subject.factors:
+        draws = (symplectic(rng, _dimension(subject)) for _ in range(_DRAWS))
+        return dict(worst([_moved(subject, *_every_axis(matrix)) for matrix in draws]))
     name = (_inputs.FORMS[subject.domain].fields or ("x",))[0]
     size = int(np.shape(subject.samples[0][name])[-1])
     return dict(

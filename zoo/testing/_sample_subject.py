@@ -28,7 +28,8 @@ GROUPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("permutation",),
     ),
     "SO(n)": (
-        "x -> R x of positions or vectors, R of determinant 1; X -> R X R^T of matrices",
+        "x -> R x of positions, vectors and each axis of tensors, R of determinant 1; X -> R X R^T "
+        "of matrices",
         ("rotation",),
     ),
     "O(n)": ("the same with reflections", ("rotation", "reflection")),
@@ -44,6 +45,11 @@ GROUPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "O(1, n)": (
         "x -> L x by one Lorentz transformation of the last axis, time first",
         ("isometry",),
+    ),
+    "Sp(n)": ("x -> g x on each axis of tensors, g^T J g = J", ("isometry",)),
+    "Aut(G)": (
+        "the rows of x in another order, by an automorphism of the model's own graph (`group`)",
+        ("permutation",),
     ),
 }
 

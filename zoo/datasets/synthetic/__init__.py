@@ -21,6 +21,7 @@ from zoo.datasets.domains._raw import Raw
 from zoo.datasets.domains._readers import assemble
 from zoo.datasets.synthetic._made import Made as Made
 from zoo.datasets.synthetic.bars import bars_and_stripes as bars_and_stripes
+from zoo.datasets.synthetic.counting import graph_counting as graph_counting
 from zoo.datasets.synthetic.digits import digits as digits
 from zoo.datasets.synthetic.digits import digits_cov as digits_cov
 from zoo.datasets.synthetic.eeg import eeg_like as eeg_like
@@ -36,6 +37,8 @@ from zoo.datasets.synthetic.particles import nbody as nbody
 from zoo.datasets.synthetic.radar import radar_like as radar_like
 from zoo.datasets.synthetic.rotations import rotations as rotations
 from zoo.datasets.synthetic.subspaces import subspaces as subspaces
+from zoo.datasets.synthetic.tensors import hyperelastic as hyperelastic
+from zoo.datasets.synthetic.tensors import ring_signals as ring_signals
 from zoo.datasets.synthetic.tetris import tetris_like as tetris_like
 from zoo.datasets.synthetic.trees import balanced_tree as balanced_tree
 from zoo.datasets.synthetic.trees import sir_tree as sir_tree
@@ -73,6 +76,11 @@ KINDS: dict[str, Kind] = {
     "csbm-10": Kind(csbm, "the same, 10 % of the edges within classes", {"homophily": 0.1}),
     "csbm-80": Kind(csbm, "the same, 80 % of the edges within classes", {"homophily": 0.8}),
     "bipartite": Kind(bipartite, "a bipartite graph of any homophily (graph)"),
+    "graph-counting": Kind(
+        graph_counting, "random graphs, and counts of small patterns in them (graph)"
+    ),
+    "hyperelastic": Kind(hyperelastic, "stresses in an elastic body (tensor)"),
+    "ring-signals": Kind(ring_signals, "signals on a ring, now and later (sequence)"),
     "prefix": Kind(prefix, "pairs of sequences: is one a noisy prefix of the other (sequence)"),
     "prefix-10": Kind(prefix, "the same with 10 % of the prefix replaced", {"percent": 10}),
     "prefix-30": Kind(prefix, "the same with 30 % of the prefix replaced", {"percent": 30}),
