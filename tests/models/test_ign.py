@@ -64,13 +64,9 @@ def test_only_products_tell_six_nodes_on_a_ring_from_two_triangles() -> None:
     for options in ({}, {"task": "node"}, {"num_layers": 4, "activation": "silu"}):
         plain = make(**options)(pair)["logits"]
         first, second = plain.chunk(2)
-        torch.testing.assert_close(first, second, rtol=0, atol=1e-13)
-    model = make(products=True, activation="tanh", normalize=2.0)
-    with torch.no_grad():  # so that it shows what it can tell
-        for weight in model.parameters():
-            weight.mul_(2.0)
-    one, other = model(pair)["logits"]
-    assert float((one - other).detach().abs().max()) > 1e-10
+        torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
+    one, other = make(products=True, normalize=2.0)(pair)["logits"]
+    assert float((one - other).detach().abs().max()) > 1e-7
 
 
 def test_levels() -> None:
