@@ -44,6 +44,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "tetris-like": {"train": 20, "val": 5, "test": 5},
     "toy-jets": {"train": 20, "val": 5, "test": 5},
     "waves": {"train": 20, "val": 5, "test": 5, "size": 8},
+    "burgers": {"train": 3, "val": 2, "test": 2, "resolution": 16, "fine": 32},
+    "darcy": {"train": 3, "val": 2, "test": 2, "resolution": 9, "stride": 2},
     "bars-and-stripes": {"train": 20, "val": 5, "test": 5},
     "digits": {},
     "digits-cov": {},
@@ -77,6 +79,8 @@ HASHES: dict[str, str] = {
     "tetris-like": "708c820524470ea541b58eca0c4b8d3be03aa20535f621f14b70b29927c4a68e",
     "toy-jets": "52c1fbd041140952da7f28f9c6368932ece8aac66e52639516e98d6b20176b60",
     "waves": "9a4080b8b2503c0bbfe88094e4e4d43a29f220bd7d425330f3defd253e619ba5",
+    "burgers": "978ba3c41f5f6536b690a44b63cc0c8346fe5915cef59ecfbea70bb6a566ee20",
+    "darcy": "9105c4cb0c42d72a230c75728ea3a9291f124f74767816764a23d884b5cee0b6",
     "bars-and-stripes": "154e28fcf3c28441bf8d6737e6c764616838e9e8a0d5353e3c602fb896b57046",
     "digits": "5c1c067ab09909877c9c66b449169e931a03cdf4caaf1d92d611152bc305b782",
     "digits-cov": "f394fbc28940a65dcecae3f89495e2f2adafd149ff9e7e0d6988eb0af4e0b85e",
@@ -112,7 +116,7 @@ def test_the_same_seed_gives_the_same_numbers(kind: str) -> None:
 _FIXED = ("prefix", "prefix-10", "prefix-30", "prefix-50", "parentheses", "rotations", "nbody")
 _FIXED += ("o3-volumes", "o5-regression", "o5-hulls", "csmpn-hulls", "tetris-like", "waves")
 _FIXED += ("toy-jets", "bars-and-stripes", "graph-counting", "hyperelastic")
-_FIXED += ("ring-signals",)
+_FIXED += ("ring-signals", "burgers", "darcy")
 
 
 @pytest.mark.parametrize("kind", ["sir-tree", "eeg-like", "rotations"])
@@ -132,7 +136,8 @@ def test_a_set_is_written_with_its_description(kind: str, tmp_path: Path) -> Non
 
 
 SHIPPED = [name for name in KINDS if name in zd.shipped()]
-SLOW = {"o5-hulls", "csmpn-hulls"}  # seconds each; their small siblings are compared above
+# seconds or minutes each; their small siblings are compared above
+SLOW = {"o5-hulls", "csmpn-hulls", "burgers", "darcy"}
 REMADE = [name for name in SHIPPED if name not in CHAOTIC | SLOW]
 
 
