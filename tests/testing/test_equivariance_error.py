@@ -60,6 +60,22 @@ def test_functions_on_samples() -> None:
     assert moved["rotation"] < 1e-12 and moved["translation"] > 0.1
 
 
+def test_translations_of_sets_of_vectors() -> None:
+    """Their positions are in x."""
+    sets = torch.randn(3, 5, 2, generator=RNG, dtype=torch.float64)
+
+    def spread(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"size": (batch["x"] - batch["x"].mean(1, keepdim=True)).square().sum((1, 2))}
+
+    def length(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"size": batch["x"].square().sum((1, 2))}
+
+    right = equivariance_error(spread, "E(n)", sets, domain="sequence")
+    assert max(right.values()) < 1e-12
+    wrong = equivariance_error(length, "E(n)", sets, domain="sequence")
+    assert wrong["rotation"] < 1e-12 and wrong["translation"] > 0.1
+
+
 @pytest.mark.parametrize(
     ("function", "group", "bound"),
     [

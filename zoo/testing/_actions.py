@@ -201,6 +201,7 @@ def reflection(subject: SampleSubject) -> Errors:
 def translation(subject: SampleSubject) -> Errors:
     """Samples at another place: outputs stay, or move with them."""
     _needs(subject, "translation")
+    place = "pos" if subject.domain in ("points", "particles") else "x"
     rng = subject.rng("translation")
     errors = []
     for _ in range(_DRAWS):
@@ -209,7 +210,7 @@ def translation(subject: SampleSubject) -> Errors:
         def carry(value: Tensor, shift: np.ndarray = shift) -> Tensor:
             return value + _on(value, shift)
 
-        errors.append(_moved(subject, partial(_edited, fields={"pos": carry}), carry))
+        errors.append(_moved(subject, partial(_edited, fields={place: carry}), carry))
     return dict(worst(errors))
 
 

@@ -17,7 +17,7 @@ from zoo.models._atomistic import AtomisticModel
 from zoo.testing import _actions, _symmetry
 from zoo.testing._base import DTYPES, BaseSubject
 from zoo.testing._sample_subject import GROUPS, SampleSubject
-from zoo.testing._subject import Subject
+from zoo.testing._subject import Subject, symmetry_group
 from zoo.testing.suite import unsettled
 
 #: kinds of elements of each group on atoms
@@ -34,7 +34,7 @@ _AXES = _POSITIONS | {"matrix", "signal", "vector", "sequence", "tensor"}
 _DOMAINS = {
     "rotation": _AXES,
     "reflection": _AXES,
-    "translation": _POSITIONS,
+    "translation": _POSITIONS | {"vector", "sequence"},
     "congruence": frozenset({"matrix", "signal"}),
     "basis": frozenset({"matrix"}),
     "isometry": _POSITIONS | {"vector", "sequence", "tensor"},
@@ -161,7 +161,8 @@ def _measured(subject: BaseSubject, checks: Sequence[str], table: Any) -> dict[s
 def _of_atoms(
     module: nn.Module, group: Any, inputs: Any, laws: Any, dtype: str, seed: int
 ) -> dict[str, float]:
-    named = "E(3)" if group is None else str(group)
+    own = "SE(3)" if symmetry_group(module) == "SO(3)" else "E(3)"
+    named = own if group is None else str(group)
     wanted: list[str] = []
     for part in (p.strip() for p in named.split(" x ")):
         if part not in _ATOMS:
