@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo import datasets as datasets
+    from zoo.apps.compress import compress as compress
     from zoo.apps.evaluate import evaluate as evaluate
     from zoo.apps.reproduce import reproduce as reproduce
     from zoo.apps.verify import verify as verify
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ZooError": "zoo.errors",
     "card": "zoo.registry",
+    "compress": "zoo.apps.compress",
     "convert": "zoo.hub",
     "create": "zoo.registry",
     "evaluate": "zoo.apps.evaluate",
@@ -52,6 +54,7 @@ __all__ = [
     "ZooError",
     "__version__",
     "card",
+    "compress",
     "convert",
     "create",
     "datasets",

@@ -14,7 +14,7 @@ from zoo.errors import Interrupted
 
 VERBS = (
     "list info pull bundle upload verify predict trust train reproduce finetune ensemble eval "
-    "convert cache data bench doctor"
+    "compress convert cache data bench doctor"
 ).split()
 
 

@@ -16,6 +16,7 @@ from zoo.cli import (
     bench,
     bundle,
     cache,
+    compress,
     convert,
     data,
     doctor,
@@ -55,6 +56,7 @@ app.command("finetune")(finetune.command)
 app.command("eval")(evaluation.command)
 app.command("ensemble")(ensemble.command)
 app.add_typer(trust.app, name="trust")
+app.command("compress")(compress.command)
 app.command("convert")(convert.command)
 app.add_typer(cache.app, name="cache")
 app.add_typer(data.app, name="data")

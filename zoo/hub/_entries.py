@@ -233,6 +233,32 @@ class Parent(Entry):
     sha256: Digest
 
 
+class FactorizedEntry(Entry):
+    """One layer stored in cores: its name, format and ranks, for linear layers also its modes."""
+
+    name: str
+    format: Literal["cp", "tucker", "tt", "tr"]
+    rank: list[Annotated[int, Field(ge=1)]]
+    in_shape: list[Annotated[int, Field(ge=1)]] | None = None
+    out_shape: list[Annotated[int, Field(ge=1)]] | None = None
+
+
+class CompressionEntry(Entry):
+    """One pass of `zoo compress`: what was asked for, of which weights, and the layers it changed.
+
+    `rank` is what was given for all layers, or `max_error` the bound on the outputs' relative
+    error; `error` is what it came to, `version` that of this package.
+    """
+
+    parent: "Parent | None" = None
+    version: str
+    format: str
+    rank: int | float | None = None
+    max_error: float | None = None
+    error: float
+    layers: list[FactorizedEntry]
+
+
 class AdapterEntry(Entry):
     """Weights that are stored as changes of others.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo import registry
 from zoo.errors import CapabilityError, DeviceError, GoldenMismatchError
-from zoo.hub import _adapter, golden, weights
+from zoo.hub import _adapter, _compression, golden, weights
 from zoo.hub._convert import convert
 from zoo.hub._domains import restore
 from zoo.hub._ensemble import split_members
@@ -198,6 +198,7 @@ def _built(spec: Spec, manifest: Manifest, state: Mapping[str, Tensor]) -> nn.Mo
     config, state = upgrade(spec, manifest, state)
     with torch.random.fork_rng(devices=[]):  # initial values are overwritten at once
         model: Any = registry.get_class(spec)(**config)
+    _compression.install(model, manifest.compression)
     weights.load_strict(model, state, where=manifest.name)
     loaded: nn.Module = model
     return loaded

@@ -14,7 +14,7 @@ import zoo
 from zoo import _card, _catalog, registry
 from zoo._files import write_atomic
 from zoo.errors import ConfigError, ManifestError, StateMismatchError
-from zoo.hub import golden, weights
+from zoo.hub import _compression, golden, weights
 from zoo.hub._adapter import Adapted, pack
 from zoo.hub._domains import inputs_of, outputs_of
 from zoo.hub._trust import dump_trust, trust_entry
@@ -42,6 +42,7 @@ OURS = (
     "spec_version",
     "trust",
     "classes",
+    "compression",
 )
 
 
@@ -203,6 +204,7 @@ def _fields(
         values["ensemble"] = (values.get("ensemble") or {}) | {"members": len(model.members)}
     values["inputs"] = inputs_of(model, spec) | (values.get("inputs") or {})
     values["outputs"] = outputs_of(model, spec, values.get("outputs") or {})
+    values["compression"] = _compression.entries(model)
     if isinstance(model, SampleModel) and model.classes:
         values["classes"] = list(model.classes)
     if values.get("training") is not None:

@@ -16,6 +16,7 @@ from zoo.errors import ManifestError, nearest
 from zoo.hub._entries import (
     AdapterEntry,
     Authors,
+    CompressionEntry,
     Entry,
     File,
     Golden,
@@ -64,6 +65,8 @@ class Manifest(Entry):
     golden: Golden | None = None
     trust: TrustFile | None = None
     ensemble: Members | None = None
+    #: layers that are stored in cores, one entry for each time that weights were compressed
+    compression: list[CompressionEntry] = []
     adapter: AdapterEntry | None = None
     derived_from: Parent | None = None
     certificate: dict[str, Any] | None = None

@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_refused() -> None:
         FactorizedConv1d(4, 6, 3, rank=1, padding_mode="mirror")
     with pytest.raises(ConfigError, match="is for matrices"):
         FactorizedConv2d(4, 6, 3, format="block_tt", rank=2)
-    with pytest.raises(ConfigError, match="takes a Conv1d, not a Conv2d"):
+    with pytest.raises(ConfigError, match="place of a Conv1d, not of a Conv2d"):
         FactorizedConv1d.from_conv(nn.Conv2d(2, 2, 1), rank=1)
     conv = FactorizedConv2d(4, 6, 3, rank=2)
     with pytest.raises(UnsupportedInputError, match=r"\(batch, 4, h, w\), not \(1, 3, 5, 5\)"):

@@ -140,18 +140,55 @@ class _FactorizedConv(nn.Module):
             ConfigError: for another layer, or formats or ranks that don't fit.
             DataError: for weights that are not finite.
         """
+        cls._check_plain(conv)
+        source: Any = conv
+        weight = FactorizedTensor.from_tensor(
+            source.weight, format=format, rank=rank, max_error=max_error
+        )
+        made = cls._around(source, weight, contraction)
+        if made.bias is not None:
+            with torch.no_grad():
+                made.bias.copy_(source.bias)
+        return made
+
+    @classmethod
+    def like_conv(
+        cls,
+        conv: nn.Module,
+        *,
+        format: MatrixFormat,
+        rank: Rank,
+        contraction: Contraction = "auto",
+    ) -> Self:
+        """A layer in the place of a given one, with fresh weights; arguments as for `from_conv`.
+
+        Raises:
+            ConfigError: for another layer, or formats or ranks that don't fit.
+        """
+        cls._check_plain(conv)
+        source: Any = conv
+        std = 1 / math.sqrt(3 * math.prod(source.weight.shape[1:]))
+        weight = FactorizedTensor(source.weight.shape, format=format, rank=rank, std=std)
+        made = cls._around(source, weight, contraction)
+        if made.bias is not None:
+            nn.init.uniform_(made.bias, -math.sqrt(3) * std, math.sqrt(3) * std)
+        return made
+
+    @classmethod
+    def _check_plain(cls, conv: nn.Module) -> None:
         if type(conv) is not cls.plain:
             raise ConfigError(
-                f"{cls.__name__}.from_conv takes a {cls.plain.__name__}, not a "
+                f"{cls.__name__} takes the place of a {cls.plain.__name__}, not of a "
                 f"{type(conv).__name__}"
             )
-        source: Any = conv
+
+    @classmethod
+    def _around(cls, source: Any, weight: FactorizedTensor, contraction: Contraction) -> Self:
+        """A layer with everything but the weight from a convolution of torch."""
         made = cls.__new__(cls)
         nn.Module.__init__(made)
         made._set_up(
-            FactorizedTensor.from_tensor(
-                source.weight, format=format, rank=rank, max_error=max_error
-            ),
+            weight,
             stride=tuple(source.stride),
             pads=_pads(source),
             dilation=tuple(source.dilation),
@@ -160,11 +197,7 @@ class _FactorizedConv(nn.Module):
             padding_mode=source.padding_mode,
             contraction=contraction,
         )
-        made.to(device=source.weight.device, dtype=source.weight.dtype).train(source.training)
-        if made.bias is not None:
-            with torch.no_grad():
-                made.bias.copy_(source.bias)
-        return made
+        return made.to(source.weight).train(source.training)
 
     def operations(self, batch: int, grid: Sequence[int], contraction: Contraction) -> int:
         """Multiply-adds for an input.
