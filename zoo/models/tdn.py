@@ -217,6 +217,4 @@ def _check(given: Mapping[str, Any]) -> None:
             raise ConfigError(f"tdn: {name} is {given[name]}; expected {low} or more")
     if given["max_z"] > 118:
         raise ConfigError(f"tdn: max_z is {given['max_z']}; no element is beyond 118")
-    if given["envelope"] not in ("polynomial", None):
-        raise ConfigError(f"tdn: envelope is {given['envelope']!r}; expected 'polynomial' or None")
     check_heads(given["hidden_channels"], given["num_heads"])
