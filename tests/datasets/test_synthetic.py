@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "graph-counting": {"train": 6, "val": 2, "test": 2},
     "hyperelastic": {"train": 20, "val": 5, "test": 5},
     "ring-signals": {"train": 20, "val": 5, "test": 5},
+    "inertia": {"train": 20, "val": 5, "test": 5},
     "prefix": {"train": 20, "val": 5, "test": 5},
     "prefix-10": {"train": 20, "val": 5, "test": 5},
     "prefix-30": {"train": 20, "val": 5, "test": 5},
@@ -63,6 +64,7 @@ HASHES: dict[str, str] = {
     "graph-counting": "a6e058168831859a14b415dce661704d2f5876609c632e50a84026c5ee784e62",
     "hyperelastic": "98999e15c5fcf2e02470b945d3535a85e7e67da0ccd8bba78f598b14c3dc6d85",
     "ring-signals": "536abc0f02430b3ed4917ddb9bfc51aad465c854ce3b2f7cfd05cb5bef59e38b",
+    "inertia": "324ce615f351424f0b93b0d450be93379518dc5f675cb15003945c448c14ffe9",
     "prefix": "9fd8ca004b81673f6765a1bc4916d80b8a5bb0b69607d0fdabb63e46e5d1bc15",
     "prefix-10": "9fd8ca004b81673f6765a1bc4916d80b8a5bb0b69607d0fdabb63e46e5d1bc15",
     "prefix-30": "2aaaf867a232cd2bec1d8aebd7388689ae7148c3d779807f9223a2f01c0bfd0c",
@@ -116,7 +118,7 @@ def test_the_same_seed_gives_the_same_numbers(kind: str) -> None:
 _FIXED = ("prefix", "prefix-10", "prefix-30", "prefix-50", "parentheses", "rotations", "nbody")
 _FIXED += ("o3-volumes", "o5-regression", "o5-hulls", "csmpn-hulls", "tetris-like", "waves")
 _FIXED += ("toy-jets", "bars-and-stripes", "graph-counting", "hyperelastic")
-_FIXED += ("ring-signals", "burgers", "darcy")
+_FIXED += ("ring-signals", "burgers", "darcy", "inertia")
 
 
 @pytest.mark.parametrize("kind", ["sir-tree", "eeg-like", "rotations"])

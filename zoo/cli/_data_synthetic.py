@@ -19,6 +19,7 @@ SETS = {
     "graph-counting": "Random graphs, and counts of small patterns in them (graph).",
     "hyperelastic": "Stresses in an elastic body, of deformation gradients (tensor).",
     "ring-signals": "Signals on a ring of nodes, now and later (sequence).",
+    "inertia": "The inertia of point masses, its symmetry perturbed (vector).",
     "prefix": "Pairs of sequences: is one a noisy prefix of the other (sequence).",
     "prefix-10": "The same with 10 % of the prefix replaced.",
     "prefix-30": "The same with 30 % of the prefix replaced.",

@@ -21,6 +21,7 @@ from zoo.datasets.domains._raw import Raw
 from zoo.datasets.domains._readers import assemble
 from zoo.datasets.synthetic._made import Made as Made
 from zoo.datasets.synthetic.bars import bars_and_stripes as bars_and_stripes
+from zoo.datasets.synthetic.bodies import inertia as inertia
 from zoo.datasets.synthetic.counting import graph_counting as graph_counting
 from zoo.datasets.synthetic.digits import digits as digits
 from zoo.datasets.synthetic.digits import digits_cov as digits_cov
@@ -81,6 +82,7 @@ KINDS: dict[str, Kind] = {
     ),
     "hyperelastic": Kind(hyperelastic, "stresses in an elastic body (tensor)"),
     "ring-signals": Kind(ring_signals, "signals on a ring, now and later (sequence)"),
+    "inertia": Kind(inertia, "the inertia of point masses, its symmetry perturbed (vector)"),
     "prefix": Kind(prefix, "pairs of sequences: is one a noisy prefix of the other (sequence)"),
     "prefix-10": Kind(prefix, "the same with 10 % of the prefix replaced", {"percent": 10}),
     "prefix-30": Kind(prefix, "the same with 30 % of the prefix replaced", {"percent": 30}),
