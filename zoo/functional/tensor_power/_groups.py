@@ -58,9 +58,10 @@ class Group(ABC):
         self.check(n)
         own, lie = self.generators(n), self.lie_algebra(n)
         result = torch.eye(n, dtype=torch.float64)
-        if len(own):
-            for k in torch.randint(len(own), (_STEPS,), generator=generator).tolist():
-                result = own[k] @ result
+        if len(own):  # pauses among the steps, or all words would have one parity
+            steps = torch.cat([own, result[None]])
+            for k in torch.randint(len(steps), (_STEPS,), generator=generator).tolist():
+                result = steps[k] @ result
         for k in range(len(lie)):  # one factor each: their products fill the whole group
             step = torch.randn(1, dtype=torch.float64, generator=generator)
             result = torch.linalg.matrix_exp(step * lie[k]) @ result
