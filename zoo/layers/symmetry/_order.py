@@ -71,7 +71,8 @@ class Sorted:
                 f"the order of points: {field} has the shape {tuple(value.shape)}; sets are "
                 "(samples, points, n)"
             )
-        names = [] if self.sets else [name for name in batch.to_dict() if name.endswith("_index")]
+        fields = batch.to_dict() if isinstance(batch, Data) else {}
+        names = [name for name in fields if name.endswith("_index")]
         if any(batch[name].numel() for name in names):
             raise UnsupportedInputError(
                 f"the order of points: {names[0]} names points by their numbers; sets and clouds "
