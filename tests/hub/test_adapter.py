@@ -112,6 +112,16 @@ def test_an_adapter_can_be_adapted(base: Path, tmp_path: Path) -> None:
     assert torch.equal(zoo.load(whole)(SAMPLES)["logits"], model(SAMPLES)["logits"])
 
 
+def test_a_bundle_brings_the_base(base: Path, tmp_path: Path) -> None:
+    model = adapt(base, tmp_path / "out")
+    hub.bundle(tmp_path / "out", tmp_path / "both.zoo")
+    for folder in ("base", "out"):
+        (tmp_path / folder).rename(tmp_path / f"gone-{folder}")
+    hub.pull(tmp_path / "both.zoo")
+    loaded = zoo.load("matrix_mlp-tiny.yours.r1", check=True)
+    assert torch.equal(loaded(SAMPLES)["logits"], model(SAMPLES)["logits"])
+
+
 def test_damaged_entries_are_refused(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "out")
     path = tmp_path / "out" / "manifest.yaml"

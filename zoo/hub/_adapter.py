@@ -14,17 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo import _catalog, registry
-from zoo.errors import (
-    CapabilityError,
-    IntegrityError,
-    ManifestError,
-    SpecError,
-    StateMismatchError,
-    UnknownModelError,
-)
+from zoo.errors import CapabilityError, SpecError, StateMismatchError
 from zoo.hub import weights
 from zoo.hub._entries import AdapterEntry
-from zoo.hub._obtain import contents, find, read_checked
+from zoo.hub._obtain import contents, find_base, read_checked
 from zoo.hub._versions import current, upgrade
 from zoo.hub.manifest import Manifest
 from zoo.layers import adapters
@@ -165,7 +158,7 @@ def _base_and_factors(
             f"this release has version {current(spec)}; merge it with the release that made it, "
             "or fine-tune again"
         )
-    path, parent = _find_base(manifest.name, manifest.adapter, given)
+    path, parent = find_base(manifest.name, manifest.adapter, given)
     state = full_state(parent, path.parent, depth=depth + 1)
     factors: dict[str, dict[str, Tensor]] = {}
     for key, tensor in stored.items():
@@ -193,39 +186,3 @@ def _made(
             raise StateMismatchError(f"{manifest.name}: the weights have no {name!r} to adapt")
         made[name] = adapters.from_tensors(state[name].shape, config, parts, name).eval()
     return made
-
-
-def _find_base(name: str, entry: AdapterEntry, given: str | Path | None) -> tuple[Path, Manifest]:
-    """The weights that an adapter was trained on.
-
-    Raises:
-        IntegrityError: those at hand are others; names both digests.
-        UnknownModelError: none are at hand.
-    """
-    near = [Path(entry.place)] if entry.place is not None else []
-    refs: list[str | Path] = [given] if given is not None else [entry.base.name, *near]
-    found: list[Manifest] = []
-    for ref in refs:
-        try:
-            path = find(ref)
-        except (UnknownModelError, ManifestError) as problem:
-            if given is not None:
-                raise problem
-            continue
-        manifest = read_checked(path)
-        digest = None if manifest.authors is not None else manifest.weights.sha256
-        if digest == entry.base.sha256:
-            return path, manifest
-        found.append(manifest)
-    if not found:
-        raise UnknownModelError(
-            f"{name} is an adapter for {entry.base.name} (sha256 {entry.base.sha256}), which is "
-            "not here: give its place with zoo.load(..., base=PATH)"
-        )
-    other = found[0]
-    held = "none" if other.authors is not None else other.weights.sha256
-    raise IntegrityError(
-        f"{name} is an adapter for {entry.base.name} with sha256 {entry.base.sha256}; the weights "
-        f"{other.name} have sha256 {held}, so it was not put on them. Give the right ones with "
-        "zoo.load(..., base=PATH)"
-    )

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from zoo import _card
+from zoo import _card, _catalog
 from zoo.errors import ConfigError, OutputError, ZooError
 from zoo.hub import cache
-from zoo.hub._obtain import authors_file, find, obtain, read_checked
+from zoo.hub._obtain import authors_file, find, find_base, obtain, read_checked
 from zoo.hub._unbundle import MARK, SUFFIX, VERSION
 from zoo.hub.download import Progress
 from zoo.hub.integrity import copy_verified, refuse_suffix
@@ -79,14 +79,21 @@ def bundle(
 def gather(refs: Sequence[str | Path]) -> list[tuple[Manifest, list[Stored]]]:
     """Models with all their files on this machine, sorted by name, each once.
 
+    Adapters bring the weights they belong to, unless these ship with the package.
+
     Raises:
         ConfigError: for two different models of one name, or none.
         ZooError: as `load` does.
     """
     found: dict[str, tuple[Manifest, list[Stored]]] = {}
-    for ref in refs:
+    waiting = list(refs)
+    for ref in waiting:
         path = find(ref)
         manifest = read_checked(path)
+        if manifest.adapter is not None:
+            base, _ = find_base(manifest.name, manifest.adapter)
+            if base.name == _catalog.MANIFEST:  # no name that every installation knows
+                waiting.append(base)
         if manifest.name in found and found[manifest.name][0] != manifest:
             raise ConfigError(f"two different models are called {manifest.name}; rename one")
         found[manifest.name] = (manifest, _files(manifest, path.parent))

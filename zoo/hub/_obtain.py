@@ -7,7 +7,7 @@ from pathlib import Path
 from zoo import _catalog, registry
 from zoo.errors import IntegrityError, ManifestError, OfflineError, UnknownModelError, nearest
 from zoo.hub import _unbundle, cache, download
-from zoo.hub._entries import Authors, File
+from zoo.hub._entries import AdapterEntry, Authors, File
 from zoo.hub.download import Progress
 from zoo.hub.integrity import read_verified, verify
 from zoo.hub.manifest import Manifest, read
@@ -40,6 +40,49 @@ def find(ref: str | Path, *, progress: Progress | None = None) -> Path:
     raise UnknownModelError(
         f"no trained weights are called {name!r}: {nearest(name, known)} "
         "(all of them: zoo list --pretrained; a path must hold a manifest.yaml)"
+    )
+
+
+def find_base(
+    name: str, entry: AdapterEntry, given: str | Path | None = None
+) -> tuple[Path, Manifest]:
+    """The weights that an adapter was trained on.
+
+    Args:
+        name: of the adapter.
+        entry: what its manifest says.
+        given: name or path of the weights; None looks for their name and their former place.
+
+    Raises:
+        IntegrityError: those at hand are others; names both digests.
+        UnknownModelError: none are at hand.
+    """
+    near = [Path(entry.place)] if entry.place is not None else []
+    refs: list[str | Path] = [given] if given is not None else [entry.base.name, *near]
+    found: list[Manifest] = []
+    for ref in refs:
+        try:
+            path = find(ref)
+        except (UnknownModelError, ManifestError) as problem:
+            if given is not None:
+                raise problem
+            continue
+        manifest = read_checked(path)
+        digest = None if manifest.authors is not None else manifest.weights.sha256
+        if digest == entry.base.sha256:
+            return path, manifest
+        found.append(manifest)
+    if not found:
+        raise UnknownModelError(
+            f"{name} is an adapter for {entry.base.name} (sha256 {entry.base.sha256}), which is "
+            "not here: give its place with zoo.load(..., base=PATH)"
+        )
+    other = found[0]
+    held = "none" if other.authors is not None else other.weights.sha256
+    raise IntegrityError(
+        f"{name} is an adapter for {entry.base.name} with sha256 {entry.base.sha256}; the weights "
+        f"{other.name} have sha256 {held}, so it was not put on them. Give the right ones with "
+        "zoo.load(..., base=PATH)"
     )
 
 
