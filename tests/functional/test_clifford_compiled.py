@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zoo.functional import clifford
 from zoo.functional.clifford import Algebra, _library, _mode, _native, algebra
-from zoo.layers.clifford import MVLayerNorm, MVNorm, MVSiLU, QuaternionNorm
+from zoo.layers.clifford import GeometricProduct, MVLayerNorm, MVNorm, MVSiLU, QuaternionNorm
 
 needs_compiler = pytest.mark.skipif(_library.compiler() is None, reason="no C compiler")
 
@@ -43,11 +43,13 @@ def _all(of: Algebra, batch: int = 3) -> list[tuple[Callable[..., Tensor], list[
     found: list[tuple[Callable[..., Tensor], list[Tensor]]] = [
         (lambda x, y, w: clifford.weighted_product(x, y, w, of), [x, y, weight])
     ]
-    norm, level = MVLayerNorm(of, 3), MVLayerNorm(of, 3, max_growth=1.5)
-    for layer in (MVNorm(of, 3), MVSiLU(of, 3), norm, level, QuaternionNorm(of, 3)):
+    layers: list[nn.Module] = [MVNorm(of, 3), MVSiLU(of, 3), QuaternionNorm(of, 3)]
+    layers += [MVLayerNorm(of, 3), MVLayerNorm(of, 3, max_growth=1.5)]
+    layers += [GeometricProduct(of, 3), GeometricProduct(of, 3, normalise=False)]
+    for layer in layers:
         layer.double()
         for parameter in layer.parameters():
-            nn.init.normal_(parameter)
+            nn.init.normal_(parameter, std=0.5)
         found.append((functools.partial(_called, layer), [x, *layer.parameters()]))
     return found
 
@@ -173,6 +175,23 @@ def test_what_runs_as_compiled_code() -> None:
             assert not _mode.compiles(many, of)
         assert _mode.compiles(few, of)
     assert not _mode.compiles(few, of)
+
+
+@needs_compiler
+def test_parts_that_were_replaced_or_are_watched_are_called() -> None:
+    of = algebra(2)
+    layer = GeometricProduct(of, 3).double()
+    x, seen = _random(of, 4, 3), []
+    expected = layer(x)
+    handle = layer.linear_left.register_forward_hook(lambda *_: seen.append(1))
+    with clifford.compiled_products():
+        torch.testing.assert_close(layer(x), expected)
+        assert seen == [1]
+        handle.remove()
+        torch.testing.assert_close(layer(x), expected)
+        layer.linear_right = nn.Sequential(layer.linear_right)  # type: ignore[assignment]
+        torch.testing.assert_close(layer(x), expected)
+    assert seen == [1]
 
 
 @needs_compiler

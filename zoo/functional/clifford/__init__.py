@@ -33,7 +33,8 @@ from zoo.functional.clifford._functions import (
 )
 from zoo.functional.clifford._gates import gate, level, normalise
 from zoo.functional.clifford._linear import grade_linear
-from zoo.functional.clifford._mode import compiled_products, has_compiler
+from zoo.functional.clifford._mode import compiled_products, compiles, has_compiler
+from zoo.functional.clifford._steerable import steerable_product
 
 __all__ = [
     "LIMIT",
@@ -43,6 +44,7 @@ __all__ = [
     "blade_major",
     "channels_first",
     "compiled_products",
+    "compiles",
     "conjugate",
     "connected_product",
     "embed",
@@ -63,6 +65,7 @@ __all__ = [
     "regressive",
     "reverse",
     "smooth_root",
+    "steerable_product",
     "versor",
     "wedge",
     "weighted_product",

@@ -45,9 +45,13 @@ def normalise(
         least: of the divisors.
         groups: the group of each blade; None for its grade.
     """
+    return _run(norm_of(of, least, groups), x, (share,))
+
+
+def norm_of(of: Algebra, least: float, groups: Groups | None = None) -> _native.Made:
+    """The norm that `normalise` takes."""
     groups = of.grades if groups is None else groups
-    plain = partial(_normalised, of, groups, least)
-    return _run("norm", plain, x, (share,), of, groups, least)
+    return _native.Made("norm", partial(_normalised, of, groups, least), of, groups, least)
 
 
 def gate(
@@ -57,31 +61,25 @@ def gate(
     of: Algebra,
 ) -> Multivectors:
     """x sigmoid(slope q(x) + shift), grade by grade; in the place of its form the scalar itself."""
-    return _run("silu", partial(_gated, of), x, (slope, shift), of, of.grades, 0.0)
+    made = _native.Made("silu", partial(_gated, of), of, of.grades, 0.0)
+    return _run(made, x, (slope, shift))
 
 
 def level(
     x: Multivectors, scale: Float[Tensor, "1 channels"], of: Algebra, *, least: float
 ) -> Multivectors:
     """x scale / max(mean over the channels of |x|, least); least = 0 for no limit."""
-    return _run("level", partial(_levelled, of, least), x, (scale,), of, of.grades, least)
+    made = _native.Made("level", partial(_levelled, of, least), of, of.grades, least)
+    return _run(made, x, (scale,))
 
 
-def _run(
-    kind: _native.Kind,
-    plain: _native.Plain,
-    x: Tensor,
-    parameters: tuple[Tensor, ...],
-    of: Algebra,
-    groups: Groups,
-    least: float,
-) -> Tensor:
-    check(kind, of, x)
+def _run(made: _native.Made, x: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
+    check(made.kind, made.of, x)
     flat = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
-    if compiles(x, of):
-        out = _native.gate(kind, plain, flat, parameters, of, groups, least)
+    if compiles(x, made.of):
+        out = _native.gate(made, flat, parameters)
     else:
-        out = channels_first(plain(blade_major(flat), *parameters))
+        out = channels_first(made.plain(blade_major(flat), *parameters))
     return out.reshape(x.shape)
 
 

@@ -38,7 +38,7 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(x, matrices)
         ctx.algebra = of
         out = x.new_empty((*x.shape[:2], matrices.shape[1]))
-        for rows, matrix in zip(_rows(of, matrices), matrices, strict=True):
+        for rows, matrix in zip(rows_of(of, len(matrices)), matrices, strict=True):
             torch.mm(x[rows].flatten(0, 1), matrix.T, out=out[rows].flatten(0, 1))
         if bias is not None:
             out[0] += bias
@@ -66,7 +66,7 @@ class _Outer(torch.autograd.Function):
         ctx.save_for_backward(g, x)
         ctx.algebra = of
         out = x.new_empty((count, g.shape[2], x.shape[2]))
-        for place, rows in zip(out.unbind(), _rows(of, out), strict=True):
+        for place, rows in zip(out.unbind(), rows_of(of, len(out)), strict=True):
             torch.mm(g[rows].flatten(0, 1).T, x[rows].flatten(0, 1), out=place)
         return out
 
@@ -82,8 +82,8 @@ class _Outer(torch.autograd.Function):
         )
 
 
-def _rows(of: Algebra, matrices: Tensor) -> list[slice]:
-    """The blades that each matrix is for."""
-    if len(matrices) == 1:
+def rows_of(of: Algebra, matrices: int) -> list[slice]:
+    """The blades that each of so many matrices is for: all, or those of a grade."""
+    if matrices == 1:
         return [slice(0, of.blades)]
-    return [of.slice(grade) for grade in range(len(matrices))]
+    return [of.slice(grade) for grade in range(matrices)]

@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -57,27 +58,34 @@ def product(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
     return out
 
 
-def gate(
-    kind: Kind,
-    plain: Plain,
-    x: Tensor,
-    parameters: Sequence[Tensor],
-    of: Algebra,
-    groups: tuple[int, ...],
-    least: float,
-) -> Tensor:
-    """What a function of `_gates` returns.
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A norm or gate of multivectors.
 
-    Args:
-        kind: which one.
+    Attributes:
+        kind: which function of `_gates`.
         plain: the same, differentiable any number of times.
-        x: (batch, channels, blades), in any layout.
-        parameters: (groups, channels) each, or (1, channels).
         of: the algebra.
         groups: the group of each blade.
         least: of what is divided by.
     """
-    out: Tensor = _Gate.apply((kind, plain, of, groups, least), x, *parameters)
+
+    kind: Kind
+    plain: Plain
+    of: Algebra
+    groups: tuple[int, ...]
+    least: float
+
+
+def gate(made: Made, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """What a function of `_gates` returns.
+
+    Args:
+        made: which one.
+        x: (batch, channels, blades), in any layout.
+        parameters: (groups, channels) each, or (1, channels).
+    """
+    out: Tensor = _Gate.apply(made, x, *parameters)
     return out
 
 
@@ -88,13 +96,8 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
         ctx.save_for_backward(x, y, weight)
         ctx.algebra = of
-        call = _products(of, x.dtype)
-        x, y = _ready(x), _ready(y)
-        out = torch.empty_like(x)
-        spread = _spread(weight.T, call.lanes())
-        arrays = (*_place(x), *_place(y), spread.data_ptr(), *_place(out))
-        _in_threads(lambda *part: call.forward(*arrays, *part), x, spread.shape[1])
-        return out
+        x = _ready(x)
+        return multiply(x, y, weight, of, torch.empty_like(x), add=False)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -103,75 +106,100 @@ class _Product(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted
             a, b = (t.movedim(-1, 0).contiguous() for t in (x, y))
             out = multiply_weighted(a, b, weight.T, of).movedim(0, -1)
-            return *_again(out, (x, y, weight), needed, g), None
-        call = _products(of, x.dtype)
-        g, x, y = _ready(g), _ready(x), _ready(y)
-        dx, dy = torch.empty_like(x), torch.empty_like(y)
-        spread = _spread(weight.T, call.lanes())
-        inputs = (*_place(g), *_place(x), *_place(y), spread.data_ptr())
-        outputs = (*_place(dx), *_place(dy))
-        sums: list[Tensor] = []
-
-        def run(start: int, stop: int, period: int) -> None:
-            own = spread.new_zeros((2, *spread.shape))
-            sums.append(own[0])
-            places = (own[0].data_ptr(), own[1].data_ptr())
-            call.backward(*inputs, *outputs, *places, start, stop, period)
-
-        _in_threads(run, x, spread.shape[1])
-        return dx, dy, _gathered(sums, spread, weight.T).T, None
+            return *again(out, (x, y, weight), needed, g), None
+        return *multiply_back(g, x, y, weight, of), None
 
 
 class _Gate(torch.autograd.Function):
     """A compiled norm or gate with its compiled derivative."""
 
     @staticmethod
-    def forward(ctx: Any, made: Any, x: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, made: Made, x: Tensor, *parameters: Tensor) -> Tensor:
         ctx.made = made
         ctx.save_for_backward(x, *parameters)
-        kind, _, of, groups, least = made
-        call = _gates(of, x.dtype, groups)
-        x = _ready(x)
-        out = torch.empty_like(x)
-        spread = _spread(torch.cat(parameters), call.lanes())
-        arrays = (*_place(x), spread.data_ptr(), *_place(out))
-
-        def run(start: int, stop: int, period: int) -> None:
-            space = spread.new_empty(3 * period)
-            function = getattr(call, kind)
-            function(*arrays, space.data_ptr(), start, stop, period, x.shape[1], least)
-
-        _in_threads(run, x, spread.shape[1])
-        return out
+        return scale(made, x, parameters)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, *parameters = ctx.saved_tensors
-        kind, plain, of, groups, least = ctx.made
         if torch.is_grad_enabled():  # a second derivative is wanted
-            out = plain(x.movedim(-1, 0).contiguous(), *parameters).movedim(0, -1)
-            return None, *_again(out, (x, *parameters), ctx.needs_input_grad[1:], g)
-        call = _gates(of, x.dtype, groups)
-        g, x = _ready(g), _ready(x)
-        dx = torch.empty_like(x)
-        joint = torch.cat(parameters)
-        spread = _spread(joint, call.lanes())
-        arrays = (*_place(g), *_place(x), spread.data_ptr(), *_place(dx))
-        sums: list[Tensor] = []
-
-        def run(start: int, stop: int, period: int) -> None:
-            own, space = spread.new_zeros((2, *spread.shape)), spread.new_empty(3 * period)
-            sums.append(own[0])
-            places = (own[0].data_ptr(), own[1].data_ptr(), space.data_ptr())
-            function = getattr(call, f"{kind}_backward")
-            function(*arrays, *places, start, stop, period, x.shape[1], least)
-
-        _in_threads(run, x, spread.shape[1])
-        found = _gathered(sums, spread, joint)
-        return None, dx, *found.split([len(p) for p in parameters])
+            out = ctx.made.plain(x.movedim(-1, 0).contiguous(), *parameters).movedim(0, -1)
+            return None, *again(out, (x, *parameters), ctx.needs_input_grad[1:], g)
+        return None, *scale_back(ctx.made, g, x, parameters)
 
 
-def _again(
+def multiply(
+    x: Tensor, y: Tensor, weight: Tensor, of: Algebra, out: Tensor, *, add: bool
+) -> Tensor:
+    """The product, written to `out` or added to it."""
+    call = _products(of, x.dtype)
+    x, y = _ready(x), _ready(y)
+    spread = _spread(weight.T, call.lanes())
+    arrays = (*_place(x), *_place(y), spread.data_ptr(), *_place(out), add)
+    _in_threads(lambda *part: call.forward(*arrays, *part), x, spread.shape[1])
+    return out
+
+
+def multiply_back(
+    g: Tensor, x: Tensor, y: Tensor, weight: Tensor, of: Algebra
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The derivatives of the product, for the derivative `g` by it."""
+    call = _products(of, x.dtype)
+    g, x, y = _ready(g), _ready(x), _ready(y)
+    dx, dy = torch.empty_like(x), torch.empty_like(y)
+    spread = _spread(weight.T, call.lanes())
+    arrays = (*_place(g), *_place(x), *_place(y), spread.data_ptr(), *_place(dx), *_place(dy))
+    sums: list[Tensor] = []
+
+    def run(start: int, stop: int, period: int) -> None:
+        own = spread.new_zeros((2, *spread.shape))
+        sums.append(own[0])
+        call.backward(*arrays, own[0].data_ptr(), own[1].data_ptr(), start, stop, period)
+
+    _in_threads(run, x, spread.shape[1])
+    return dx, dy, _gathered(sums, spread, weight.T).T
+
+
+def scale(made: Made, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """What a norm or gate makes of multivectors."""
+    call = _gates(made.of, x.dtype, made.groups)
+    x = _ready(x)
+    out = torch.empty_like(x)
+    spread = _spread(torch.cat(list(parameters)), call.lanes())
+    arrays = (*_place(x), spread.data_ptr(), *_place(out))
+
+    def run(start: int, stop: int, period: int) -> None:
+        space, tail = spread.new_empty(3 * period), (x.shape[1], made.least)
+        getattr(call, made.kind)(*arrays, space.data_ptr(), start, stop, period, *tail)
+
+    _in_threads(run, x, spread.shape[1])
+    return out
+
+
+def scale_back(
+    made: Made, g: Tensor, x: Tensor, parameters: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """The derivatives of a norm or gate by multivectors and parameters."""
+    call = _gates(made.of, x.dtype, made.groups)
+    g, x = _ready(g), _ready(x)
+    dx, joint = torch.empty_like(x), torch.cat(list(parameters))
+    spread = _spread(joint, call.lanes())
+    arrays = (*_place(g), *_place(x), spread.data_ptr(), *_place(dx))
+    sums: list[Tensor] = []
+
+    def run(start: int, stop: int, period: int) -> None:
+        own, space = spread.new_zeros((2, *spread.shape)), spread.new_empty(3 * period)
+        sums.append(own[0])
+        places = (own[0].data_ptr(), own[1].data_ptr(), space.data_ptr())
+        tail = (start, stop, period, x.shape[1], made.least)
+        getattr(call, f"{made.kind}_backward")(*arrays, *places, *tail)
+
+    _in_threads(run, x, spread.shape[1])
+    found = _gathered(sums, spread, joint)
+    return dx, *found.split([len(p) for p in parameters])
+
+
+def again(
     out: Tensor, inputs: Sequence[Tensor], needed: Sequence[bool], g: Tensor
 ) -> tuple[Tensor | None, ...]:
     """Derivatives of `out`, which is made of differentiable steps, that can be derived again."""
@@ -226,7 +254,7 @@ def _products(of: Algebra, dtype: torch.dtype) -> Any:
     """The compiled products, if they can be made."""
     library = _library.load(product_source(of, dtype))
     if library is not None:
-        library.forward.argtypes = [*_ARRAY * 2, _POINTER, *_ARRAY, *_RANGE]
+        library.forward.argtypes = [*_ARRAY * 2, _POINTER, *_ARRAY, _LONG, *_RANGE]
         library.backward.argtypes = [
             *(*_ARRAY * 3, _POINTER, *_ARRAY * 2),
             *(_POINTER, _POINTER, *_RANGE),

@@ -121,13 +121,18 @@ static inline void put(const V *from, T *to, long m, long count, long blade) {{
 _PRODUCT = """
 enum {{ P = {paths} }};
 #define W(p) (*(const V *)(w + (p) * period + c))
-void forward(const T *x, long xb, const T *y, long yb, const T *w, T *z, long zb,
+/* `add`: the product joins what is in z */
+void forward(const T *x, long xb, const T *y, long yb, const T *w, T *z, long zb, long add,
              long start, long stop, long period) {{
   V X[D], Y[D], Z[D];
   for (long m = start, c = start % period; m < stop; m += L, c = c + L == period ? 0 : c + L) {{
     long count = stop - m < L ? stop - m : L;
     get(X, x, m, count, xb); get(Y, y, m, count, yb);
 {z}
+    if (add) {{
+      get(X, z, m, count, zb);
+      for (int i = 0; i < D; i++) Z[i] += X[i];
+    }}
     put(Z, z, m, count, zb);
   }}
 }}
