@@ -64,10 +64,10 @@ def test_exact_ranks():
 
 
 def test_quadratic_ranks_are_approximate():
-    for lmax in (1, 2, 3, 4):
+    for lmax in range(1, CP_LIMIT + 1):
         factors = cp_factors(lmax, "quadratic")
         assert factors.rank == 7 * lmax**2
-        assert 1e-3 < factors.error < 0.1
+        assert 1e-3 < factors.error < 0.2
 
 
 def test_factors_are_copies():

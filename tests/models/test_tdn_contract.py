@@ -4,7 +4,7 @@ from zoo.testing import AtomisticContract
 
 SMALL = {
     "lmax": 1,
-    "num_layers": 2,
+    "num_layers": 1,
     "hidden_channels": 8,
     "num_heads": 2,
     "num_basis": 8,
@@ -16,17 +16,7 @@ SMALL = {
 
 class TestTDN(AtomisticContract):
     architecture = "tdn"
-    config = SMALL
-
-
-class TestTDNOfHigherDegree(AtomisticContract):
-    architecture = "tdn"
-    config = {
-        **SMALL,
-        "lmax": 2,
-        "num_layers": 1,
-        "heads": ["energy", "dipole", "polarizability"],
-    }
+    config = {**SMALL, "lmax": 2, "heads": ["energy", "dipole", "polarizability"]}
 
 
 class TestTDNQuadraticRank(AtomisticContract):
@@ -36,4 +26,4 @@ class TestTDNQuadraticRank(AtomisticContract):
 
 class TestTDNWithDirectForces(AtomisticContract):
     architecture = "tdn"
-    config = {**SMALL, "num_layers": 1, "heads": ["energy", "forces"]}
+    config = {**SMALL, "heads": ["energy", "forces"]}
