@@ -10,6 +10,25 @@ from zoo.cli import _common
 app = typer.Typer(help="Time and memory, measured on this machine.", no_args_is_help=True)
 
 
+@app.command("adapters")
+def adapters(
+    name: Annotated[
+        str, typer.Argument(help="An architecture or preset on atoms.")
+    ] = "tensornet-s",
+    rank: Annotated[int, typer.Option(min=1, help="Of the adapters.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 40,
+    as_json: _common.Json = False,
+) -> None:
+    """A training step with adapters against full fine-tuning; inference after merging, in ms."""
+    from zoo.apps._bench_adapters import measure
+
+    with _common.progress("measuring", quiet=as_json) as bar:
+        *rows, machine = measure(name, rank=rank, repeats=repeats, progress=bar)
+    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
+    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
+    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+
+
 @app.command("atoms")
 def atoms(
     name: Annotated[str, typer.Argument(help="An architecture or preset.")] = "tensornet",
@@ -122,7 +141,8 @@ def tensor_products(
     ] = "",
     device: _common.Device = "cpu",
     so2: Annotated[
-        bool, typer.Option("--so2/--no-so2", help="Time SO2Convolution against e3nn as well.")
+        bool,
+        typer.Option("--so2/--no-so2", help="Time SO2Convolution and CPTensorProduct as well."),
     ] = True,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the CSV files and the plot.")
@@ -147,6 +167,9 @@ def tensor_products(
         )
     files = report.write(output, rows, machine)
     messages = _messages(lmax, device, quiet=as_json) if so2 else []
+    if so2:
+        shared, file = _path_shared(min(lmax, 6), device, output, machine, quiet=as_json)
+        messages, files = messages + shared, [*files, file]
     parts = [_common.table(report.table_rows(rows), list(report.COLUMNS.values()))]
     if messages:
         parts.append(_common.table(messages, ("what", "ours", "peer", "ratio", "note")))
@@ -175,3 +198,17 @@ def _messages(lmax: int, device: str, *, quiet: bool) -> list[dict[str, Any]]:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _path_shared(
+    lmax: int, device: str, folder: Path, machine: dict[str, Any], *, quiet: bool
+) -> tuple[list[dict[str, Any]], Path]:
+    """The path-shared product against e3nn, its growth, and the plot of it."""
+    from zoo.apps._bench_cp import measure, plot
+    from zoo.apps._bench_tp import check_device
+
+    with _common.progress("path-shared products", quiet=quiet) as bar:
+        rows = measure(5, lmax=lmax, device=check_device(device), progress=bar)
+    file = folder / "tensor-products-growth.png"
+    plot(file, rows, f"step of messages, {machine.get('gpu') or machine.get('cpu')}")
+    return rows, file
