@@ -160,3 +160,18 @@ def test_refusals() -> None:
     ring = torch.stack([turns.cos(), turns.sin()], 1)
     with pytest.raises(UnsupportedInputError, match="sample 0 has 600 points.*at most 512"):
         minimal_frames(ring, torch.zeros(600, dtype=torch.int64), 1)
+
+
+@pytest.mark.parametrize("width", [1e-4, 1e-7, 1e-8, 1e-9, 1e-12])
+def test_clouds_as_thin_as_needles(width: float) -> None:
+    """Where a cloud counts as a line, or hardly doesn't, what is lost is of the size of rounding."""
+    rng = torch.Generator().manual_seed(4)
+    points = torch.randn(6, 3, generator=rng, dtype=torch.float64)
+    points = points * torch.tensor([1.0, width, 0.7 * width], dtype=torch.float64)
+    one, turn = torch.zeros(6, dtype=torch.int64), orthogonal(-1.0)
+
+    def run(x: Tensor) -> Tensor:
+        found = minimal_frames(x, one, 1)
+        return from_frames(crooked(to_frames(x, one, found)), one, found)
+
+    assert (run(points @ turn.T) - run(points) @ turn.T).abs().max() < 1e-6

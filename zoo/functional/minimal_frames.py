@@ -74,9 +74,9 @@ def minimal_frames(
     if extra is not None:
         own = places if extra_sample is None else _padded(extra_sample, samples)
         given.append(_spread(extra, own))
-    limit = GAP[points.dtype]
+    near, thin = GAP[points.dtype], torch.finfo(points.dtype).eps ** 0.5
     with torch.no_grad():
-        owner, chosen = _choices(given, dim if group == "O(n)" else dim - 1, limit)
+        owner, chosen = _choices(given, dim if group == "O(n)" else dim - 1, near, thin)
         first = torch.zeros(samples, dtype=torch.int64, device=owner.device)
         first = first.index_put((owner.flip(0),), torch.arange(len(owner)).flip(0).to(owner))
         empty = (chosen[first] < 0).sum(1)
@@ -110,14 +110,16 @@ def _spread(vectors: Tensor, places: Tensor) -> Float[Tensor, "samples most dim"
 
 
 def _choices(
-    given: list[Tensor], levels: int, limit: float
+    given: list[Tensor], levels: int, near: float, thin: float
 ) -> tuple[Int[Tensor, " branches"], Int[Tensor, "branches levels"]]:
     """The sample of each branch, and the vectors that give its axes, -1 where nothing does.
 
     Args:
         given: vectors of each sample (samples, most, d), those that count first ahead.
         levels: how many axes are chosen.
-        limit: relative difference below which lengths are the same.
+        near: relative difference below which lengths are the same.
+        thin: part of the largest length below which a cloud has no extent: where rounding turns
+            an axis by as much as leaving it out does.
     """
     samples, _, dim = given[0].shape
     scales = [vectors.norm(dim=-1).amax(1) if vectors.shape[1] else None for vectors in given]
@@ -125,7 +127,7 @@ def _choices(
     axes = given[0].new_zeros(samples, dim, 0)
     chosen = owner.new_zeros(samples, 0)
     for _ in range(levels):
-        branch, vector, axis = _longest(given, scales, owner, axes, limit)
+        branch, vector, axis = _longest(given, scales, owner, axes, near, thin)
         owner, chosen = owner[branch], torch.cat([chosen[branch], vector[:, None]], 1)
         axes = torch.cat([axes[branch], axis[:, :, None]], 2)
         _check_count(owner, samples)
@@ -137,7 +139,8 @@ def _longest(
     scales: list[Tensor | None],
     owner: Tensor,
     axes: Tensor,
-    limit: float,
+    near: float,
+    thin: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The branches that go on, the vector that each takes and its new axis, zero where none is."""
     samples = len(given[0])
@@ -151,11 +154,11 @@ def _longest(
             rest = x - along @ a.mT
             length = rest.norm(dim=-1)
             best = _most(length.amax(1), owner[mine], samples)
-            enough = best > max(limit, 1e-12) ** 0.5 * scale
-            kept = length >= (best - limit * scale)[owner[mine], None]
+            enough = best > thin * scale
+            kept = length >= (best - near * scale)[owner[mine], None]
             kept &= enough[owner[mine], None]
             for k in range(along.shape[-1]):
-                kept = _farthest(kept, along[..., k], owner[mine], scale * limit)
+                kept = _farthest(kept, along[..., k], owner[mine], scale * near)
             b, n = kept.nonzero().T
             branches.append(mine[b])
             numbers.append(n + offset)
