@@ -17,6 +17,11 @@ class TestMPS(SampleContract):
     architecture = "mps"
 
 
+class TestOtherSize(SampleContract):
+    architecture = "mps"
+    config = {"n_sites": 15, "out_channels": 2, "bond_dim": 2, "label_site": 0}
+
+
 class TestPublished(SampleContract):
     """The function as published, of vectors."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from zoo.models._sample import SampleModel
 from zoo.testing import samples as make
@@ -40,7 +41,9 @@ class Foreign:
 def write(model: SampleModel, folder: Path) -> Foreign:
     """A file that the model can take and learn from; its classes are not the model's."""
     kind = (model.manifest.task or {}).get("kind", "classification")
-    build = {"graph": _graph, "particles": _particles, "points": _points}.get(model.domain, _plain)
+    build = {"graph": _graph, "particles": _particles, "field": _field, "points": _points}.get(
+        model.domain, _plain
+    )
     return build(model, kind, folder / "foreign.npz")
 
 
@@ -61,6 +64,23 @@ def _plain(model: SampleModel, kind: str, path: Path) -> Foreign:
         arrays["kind"] = np.array(["left", "right"])[np.arange(COUNT) % 2]
     np.savez(path, **arrays)
     return Foreign(path, keys, COUNT)
+
+
+def _field(model: SampleModel, kind: str, path: Path) -> Foreign:
+    """Fields on a grid other than the usual one, whose places say how many axes it has."""
+    rng = np.random.default_rng(7)
+    channels, *axes = model.sample_shape or (1, None)
+    grid = [9 + k if size is None else size for k, size in enumerate(axes)]
+    x = rng.normal(size=(COUNT, channels or 1, *grid))
+    outputs = model({"x": torch.tensor(x[:1]).to(model.dtype)})["prediction"].shape[1:]
+    lines = [np.linspace(0, 1, size) for size in grid]
+    arrays = {
+        "measured": x.astype(np.float32),
+        "where": np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).astype(np.float32),
+        "kind": rng.normal(size=(COUNT, *outputs)).astype(np.float32),
+    }
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return Foreign(path, {"x": "measured", "y": "kind", "grid": "where"}, COUNT)
 
 
 def _graph(model: SampleModel, kind: str, path: Path) -> Foreign:

@@ -7,8 +7,10 @@ sweeps over pairs of sites with singular values cut, and the vectors that meet a
 divided by their lengths unless `normalise=False`.
 """
 
+import math
 from typing import Literal, cast
 
+import numpy as np
 from torch import Tensor, nn
 
 from zoo.errors import UnsupportedInputError
@@ -75,6 +77,22 @@ class MPS(SampleModel):
             raise UnsupportedInputError(
                 f"MPS takes samples of {self.n_sites} numbers (n_sites), not {found}"
             )
+
+    def examples(self, rng: np.random.Generator, count: int) -> list[dict[str, np.ndarray]]:
+        """Random samples of the right size, for the contract suite."""
+        return [{"x": rng.uniform(0.0, 1.0, self._shape())} for _ in range(count)]
+
+    def odd_examples(self, rng: np.random.Generator) -> dict[str, list[dict[str, np.ndarray]]]:
+        """Samples of one value, also far outside of 0 to 1."""
+        values = {"zeros": 0.0, "ones": 1.0, "large": 30.0, "below zero": -5.0}
+        return {name: [{"x": np.full(self._shape(), v)}] * 2 for name, v in values.items()}
+
+    def _shape(self) -> tuple[int, ...]:
+        """Of a sample, as a square picture where its size allows that."""
+        side = math.isqrt(self.n_sites)
+        if self.domain == "vector":
+            return (self.n_sites,)
+        return (1, side, side) if side**2 == self.n_sites else (1, 1, self.n_sites)
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """Logits of a batch of pictures.

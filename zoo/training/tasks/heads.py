@@ -9,6 +9,7 @@ from zoo.datasets.domains import DomainDataset
 from zoo.errors import DataError
 from zoo.models._inputs import graph_like
 from zoo.training._task_section import TaskSection
+from zoo.training.tasks.kinds import DOMAINS
 from zoo.training.tasks.parts import out_channels
 
 
@@ -37,7 +38,7 @@ def fit_head(
     width = out_channels(model)
     if section.kind == "regression":
         values = dataset.label(label)
-        size = 1 if values.ndim == 1 else int(np.prod(values.shape[1:]))
+        size = _width(model.domain, values.shape)
         same = heads is None and size == width
         wanted: int | tuple[str, ...] = size
     else:
@@ -55,6 +56,12 @@ def fit_head(
         )
     model.replace_head(wanted)
     return f"new, {wanted if isinstance(wanted, int) else len(wanted)} outputs"
+
+
+def _width(domain: str, shape: tuple[int, ...]) -> int:
+    """Outputs for labels of a shape, samples first: channels, where labels are fields too."""
+    fields = DOMAINS[domain].channels == 1 and len(shape) > 2
+    return shape[1] if fields else int(np.prod(shape[1:]))
 
 
 def _no_head(model: Any, dataset: DomainDataset, label: str, heads: str | None) -> str:
