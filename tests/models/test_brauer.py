@@ -78,7 +78,7 @@ def test_heads() -> None:
     assert model({"x": x})["logits"].shape == (2, 4)
     model.replace_head(2)
     assert model({"x": x})["logits"].shape == (2, 2)
-    with pytest.raises(CapabilityError, match="one tensor of order 2"):
+    with pytest.raises(CapabilityError, match="a tensor of order 2, and has no head"):
         make(order_out=2).replace_head(2)
 
 

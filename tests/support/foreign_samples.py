@@ -57,9 +57,10 @@ def _plain(model: SampleModel, kind: str, path: Path) -> Foreign:
     keys = {"x": "measured", "y": "kind"}
     if "lengths" in found[0]:
         arrays["lengths"] = np.stack([np.asarray(sample["lengths"]) for sample in found])
-    if kind == "regression":
-        width = model.hparams.get("out_channels")
-        arrays["kind"] = x.reshape(COUNT, -1)[:, : width or None].astype(np.float32)
+    if kind == "regression":  # labels of the answers' shape: numbers, tensors, or one per step
+        like = tuple(model(found[:1])[model.outputs[0]].shape[1:])
+        like = like[:-1] if len(like) > 1 and like[-1] == 1 else like
+        arrays["kind"] = rng.normal(size=(COUNT, *like)).astype(np.float32)
     else:
         arrays["kind"] = np.array(["left", "right"])[np.arange(COUNT) % 2]
     np.savez(path, **arrays)
@@ -85,6 +86,8 @@ def _field(model: SampleModel, kind: str, path: Path) -> Foreign:
 
 def _graph(model: SampleModel, kind: str, path: Path) -> Foreign:
     """A tree whose nodes have random features; a model of one graph gets one of its size."""
+    if kind == "regression":
+        return _graphs(model, path)
     rng = np.random.default_rng(7)
     nodes = int(model.hparams.get("num_nodes", _NODES))
     child = np.arange(1, nodes)
@@ -102,6 +105,23 @@ def _graph(model: SampleModel, kind: str, path: Path) -> Foreign:
         keys["y"] = "kind"
     np.savez(path, **arrays)
     return Foreign(path, keys, 1)
+
+
+def _graphs(model: SampleModel, path: Path) -> Foreign:
+    """Trees of several sizes, with numbers for each."""
+    rng = np.random.default_rng(7)
+    counts = rng.integers(2, 9, COUNT)
+    pairs = [np.stack([np.arange(1, n), (np.arange(1, n) - 1) // 2]) for n in counts]
+    width = (model.sample_shape or (4,))[-1] or 4
+    arrays = {
+        "measured": rng.normal(size=(counts.sum(), width)).astype(np.float32),
+        "edge_index": np.concatenate([p for one in pairs for p in (one, one[::-1])], axis=1),
+        "counts": counts,
+        "edge_counts": 2 * (counts - 1),
+        "kind": rng.normal(size=(COUNT, model.hparams["out_channels"])).astype(np.float32),
+    }
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return Foreign(path, {"x": "measured", "y": "kind"}, COUNT)
 
 
 def _particles(model: SampleModel, kind: str, path: Path) -> Foreign:

@@ -87,7 +87,6 @@ class Brauer(SampleModel):
         if self.orders[0] < 0:
             raise ConfigError(f"orders={orders}: expected 0 or more")
         self.order_in, self.order_out, self.hidden_channels = order_in, order_out, hidden_channels
-        self.options = (of, dimension)
         sizes = dict.fromkeys(self.orders, hidden_channels)
         self.embedding = _Maps(of, dimension, {order_in: 1}, sizes)
         if not len(self.embedding.maps):
@@ -102,32 +101,33 @@ class Brauer(SampleModel):
             _Layer(of, dimension, sizes, sizes if number else last, max_order)
             for number in range(num_layers - 1, -1, -1)
         )
-        self.head = self.make_head(out_channels)
+        if order_out == 0:
+            self.head = self.make_head(out_channels)
+            return
+        self.readout = _Maps(of, dimension, last, {order_out: 1})
+        if not len(self.readout.maps):
+            raise ConfigError(
+                f"order {order_out} can't be reached from the hidden orders {list(self.orders)} "
+                f"under {of}: add it to orders"
+            )
 
     def make_head(self, out_channels: int) -> nn.Module:
         """A fresh head.
 
         Raises:
-            CapabilityError: for several outputs where a tensor is predicted.
+            CapabilityError: where a tensor is predicted.
         """
         if self.order_out == 0:
             return nn.Linear(self.hidden_channels, out_channels)
-        if out_channels != 1:
-            raise CapabilityError(
-                f"{self._title()} predicts one tensor of order {self.order_out}, not {out_channels}"
-            )
-        sizes = dict.fromkeys(self.orders, self.hidden_channels)
-        head = _Maps(*self.options, sizes, {self.order_out: 1})
-        if not len(head.maps):
-            raise ConfigError(
-                f"order {self.order_out} can't be reached from the hidden orders "
-                f"{list(self.orders)} under {self.options[0]}: add it to orders"
-            )
-        return head
+        raise CapabilityError(
+            f"{self._title()} predicts a tensor of order {self.order_out}, and has no head to "
+            "replace; make one with order_out=0 for numbers or classes"
+        )
 
     def blocks(self) -> list[nn.Module]:
         """Embedding, layers and head."""
-        return [self.embedding, *self.layers, self.head]
+        last = self.readout if self.order_out else self.head
+        return [self.embedding, *self.layers, last]
 
     def forward(self, batch: SampleBatch) -> dict[str, Tensor]:
         """Predictions.
@@ -148,7 +148,7 @@ class Brauer(SampleModel):
         for layer in self.layers:
             features = layer(features)
         if self.order_out:
-            out = self.head(features)[self.order_out][:, 0]
+            out = self.readout(features)[self.order_out][:, 0]
         else:
             out = self.head(features[0])
         return {self.outputs[0]: out, "embedding": features[0]}
