@@ -113,6 +113,18 @@ def test_orders() -> None:
     assert max(matrix.values()) < 1e-12
 
 
+def test_outputs_are_chosen_by_name() -> None:
+    def both(batch: Data) -> dict[str, Tensor]:
+        return {"right": batch.pos.norm(dim=1), "wrong": batch.pos[:, 0]}
+
+    sample = Data(pos=X)
+    everything = equivariance_error(both, "O(n)", sample, domain="points")
+    chosen = equivariance_error(both, "O(n)", sample, domain="points", outputs=["right"])
+    assert max(chosen.values()) < 1e-12 and min(everything.values()) > 0.1
+    with pytest.raises(ConfigError, match="no output 'rigth' was measured: did you mean"):
+        equivariance_error(both, "O(n)", sample, domain="points", outputs=["rigth"])
+
+
 def test_what_is_not_finite_or_changes_its_shape_is_infinitely_wrong() -> None:
     def broken(x: Tensor) -> Tensor:
         return torch.where(x > 100.0, x, x / 0.0)

@@ -50,6 +50,7 @@ def equivariance_error(
     *,
     domain: str | None = None,
     laws: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] | None = None,
     order_in: int | None = None,
     order_out: int | None = None,
     dtype: str = "float64",
@@ -72,6 +73,8 @@ def equivariance_error(
         inputs: what to measure with: structures, samples, or a tensor; random ones if None.
         domain: of the samples; None takes the model's.
         laws: how outputs answer: on atoms `Law`s, elsewhere "invariant" or "equivariant".
+        outputs: which are measured, by name; all whose law is known if None, features (`embedding`)
+            among them.
         order_in: axes of a tensor that the group acts on, the last ones; None takes the layer's,
             or 1.
         order_out: the same of what the function returns; 0 for invariants.
@@ -84,8 +87,8 @@ def equivariance_error(
         Infinite where an output is not finite or changes its shape.
 
     Raises:
-        ConfigError: an unknown group, or one that does not act on the domain or the dimension; no
-            group, or one with nothing to measure.
+        ConfigError: an unknown group or output, a group that does not act on the domain or the
+            dimension, none at all, or one with nothing to measure.
         ZooError: what the model raises for inputs that it can't take.
     """
     if dtype not in DTYPES:
@@ -104,8 +107,8 @@ def equivariance_error(
             "give a tensor, ASE structures, or a model that knows its domain"
         )
     if where in (None, "atoms"):
-        return _of_atoms(module, group, inputs, laws, dtype, seed)
-    return _of_samples(module, group, inputs, where, laws, dtype, seed)
+        return _of_atoms(module, group, inputs, laws, outputs, dtype, seed)
+    return _of_samples(module, group, inputs, where, laws, outputs, dtype, seed)
 
 
 class _Called(nn.Module):
@@ -138,16 +141,27 @@ def _structures(inputs: Any) -> bool:
     return isinstance(first, Atoms)
 
 
-def _measured(subject: BaseSubject, checks: Sequence[str], table: Any) -> dict[str, float]:
+def _measured(
+    subject: BaseSubject, checks: Sequence[str], table: Any, outputs: Sequence[str] | None
+) -> dict[str, float]:
     """The largest error of each check.
 
     Raises:
-        ConfigError: nothing has a law.
+        ConfigError: nothing has a law, or an output that is not there.
     """
     found: dict[str, float] = {}
     for check in checks:
         errors = getattr(table, check)(subject)
-        numbers = [value for value in errors.values() if isinstance(value, float)]
+        for name in outputs or ():
+            if name not in errors:
+                raise ConfigError(
+                    f"equivariance_error: no output {name!r} was measured: {nearest(name, errors)}"
+                )
+        numbers = [
+            value
+            for name, value in errors.items()
+            if isinstance(value, float) and (outputs is None or name in outputs)
+        ]
         if not numbers:
             raise ConfigError(
                 f"equivariance_error: no output has a known law, so that {check} can't be "
@@ -159,7 +173,7 @@ def _measured(subject: BaseSubject, checks: Sequence[str], table: Any) -> dict[s
 
 
 def _of_atoms(
-    module: nn.Module, group: Any, inputs: Any, laws: Any, dtype: str, seed: int
+    module: nn.Module, group: Any, inputs: Any, laws: Any, outputs: Any, dtype: str, seed: int
 ) -> dict[str, float]:
     own = "SE(3)" if symmetry_group(module) == "SO(3)" else "E(3)"
     named = own if group is None else str(group)
@@ -176,11 +190,18 @@ def _of_atoms(
         crystals = [atoms for atoms in given if atoms.pbc.any()]
         molecules = [atoms for atoms in given if not atoms.pbc.any()]
         subject.take(molecules, crystals)
-    return _measured(subject, wanted, _symmetry)
+    return _measured(subject, wanted, _symmetry, outputs)
 
 
 def _of_samples(
-    module: nn.Module, group: Any, inputs: Any, domain: str, laws: Any, dtype: str, seed: int
+    module: nn.Module,
+    group: Any,
+    inputs: Any,
+    domain: str,
+    laws: Any,
+    outputs: Any,
+    dtype: str,
+    seed: int,
 ) -> dict[str, float]:
     if isinstance(group, (Group, type)):
         raise ConfigError(
@@ -203,7 +224,7 @@ def _of_samples(
                 f"equivariance_error: {subject.group} has elements of the kind {check}, which act "
                 f"on {', '.join(sorted(_DOMAINS[check]))}, not on {domain!r}"
             )
-    return _measured(subject, list(dict.fromkeys(checks)), _actions)
+    return _measured(subject, list(dict.fromkeys(checks)), _actions, outputs)
 
 
 def _listed(inputs: Any) -> list[Any]:
