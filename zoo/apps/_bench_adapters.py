@@ -59,7 +59,7 @@ def measure(
 
 
 def _batches(model: Any) -> list[Any]:
-    frames = datasets.open("pbe-ethanol").split("train")
+    frames = datasets.open("pbe-ethanol", domain="atoms").split("train")
     labels = ("energy", "forces")
     samples = Samples(frames, torch.float32, labels=labels, cutoff=float(model.cutoff))
     return [samples[range(k * BATCH, (k + 1) * BATCH)] for k in range(BATCHES)]

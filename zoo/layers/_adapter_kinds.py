@@ -1,6 +1,7 @@
 """The kinds of adapters, and their settings; see `zoo.layers.adapters`."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class AdapterConfig:
             raise ConfigError(f"the dropout of an adapter is in [0, 1), not {self.dropout}")
 
 
-class Adapter(nn.Module):
+class Adapter(nn.Module, ABC):
     """W + s ΔW of one weight, as a parametrisation.
 
     Args:
@@ -67,18 +68,18 @@ class Adapter(nn.Module):
         self.scale, self.dropout = scale, dropout
         self.build(generator)
 
+    @abstractmethod
     def build(self, generator: torch.Generator | None) -> None:
         """Makes the parameters."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def size(shape: Sequence[int], rank: int) -> int:
         """How many numbers an adapter of a weight holds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The adapted weight."""
-        raise NotImplementedError
 
     def _draw(self, *shape: int, generator: torch.Generator | None) -> nn.Parameter:
         """Normal numbers of standard deviation 1/sqrt(2 r)."""
@@ -144,7 +145,7 @@ class LoraAdapter(Adapter):
 
     def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """W + s B A."""
-        down = self.down
+        down: Tensor = self.down
         if self.dropout and self.training:
             kept = F.dropout(down.new_ones(self.rank, 1), self.dropout)
             down = down * kept

@@ -183,7 +183,7 @@ def adapters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Adapter]]:
     for path, module in list(model.named_modules()):
         if not parametrize.is_parametrized(module):
             continue
-        for attribute, chain in module.parametrizations.items():  # type: ignore[union-attr,operator]
+        for attribute, chain in module.parametrizations.items():
             if isinstance(chain[0], Adapter):
                 yield f"{path}.{attribute}".lstrip("."), module, attribute, chain[0]
 
@@ -210,8 +210,7 @@ def from_tensors(
     Raises:
         StateMismatchError: tensors of other names or shapes.
     """
-    options = {"scale": config.scale, "dropout": config.dropout}
-    adapter = KINDS[config.kind](shape, config.rank, **options)
+    adapter = KINDS[config.kind](shape, config.rank, scale=config.scale, dropout=config.dropout)
     wanted = {key: tuple(value.shape) for key, value in adapter.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in tensors.items()}
     if wanted != given:

@@ -339,6 +339,7 @@ def _publish(
         name = dataset_name(old.part.data)
         metrics += metric_entries(scores["old_after"].metrics, name, "old task", job.task)
     derived = parent_entry(model)
+    more: dict[str, Any] = {**storage} | ({} if derived is None else {"derived_from": derived})
     terms = parent.license.model_dump(exclude_none=True) if parent is not None else {}
     result = Result(
         recipe.name,
@@ -357,6 +358,5 @@ def _publish(
         limits=list(parent.limits) if parent is not None else [],
         license=terms or {"weights": "not stated"},
         citation=list(parent.citation) if parent is not None else [],
-        **storage,
-        **({"derived_from": derived} if derived is not None else {}),
+        **more,
     )
