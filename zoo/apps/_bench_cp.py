@@ -108,8 +108,9 @@ def plot(path: Path, rows: Sequence[Row], title: str) -> None:
     for row in rows:
         if "times" in row:
             degrees = list(range(1, len(row["times"]) + 1))
-            label, style = row["method"], {"marker": "o", "markersize": 3.5}
-            axis.plot(degrees, row["times"], color=COLOURS[label], label=label, **style)
+            name = row["method"]
+            colour = COLOURS[name]
+            axis.plot(degrees, row["times"], color=colour, marker="o", markersize=3.5, label=name)
     axis.set_xlabel("L")
     axis.set_ylabel("step (ms)")
     axis.set_yscale("log")

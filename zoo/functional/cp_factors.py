@@ -52,7 +52,8 @@ class CPFactors(NamedTuple):
     def tensor(self) -> Float[Tensor, "rows rows rows"]:
         """The sum of all terms."""
         pairs = (self.first[:, None] * self.second).flatten(0, 1)
-        return (pairs @ self.third.T).unflatten(0, (len(self.first), len(self.second)))
+        out: Tensor = (pairs @ self.third.T).unflatten(0, (len(self.first), len(self.second)))
+        return out
 
 
 def shared_coupling(lmax: int) -> Float[Tensor, "rows rows rows"]:

@@ -120,10 +120,11 @@ class GatedLinear(nn.Module):
         self, x: Float[Tensor, "nodes rows channels"]
     ) -> Float[Tensor, "nodes rows channels"]:
         """The activated features, degree-major."""
-        y = nn.functional.linear(x, self.values.weight)
-        scalars = nn.functional.silu(y[:, :1] + self.values.bias)
+        bias = self.values.bias
+        assert bias is not None  # as made above
+        y = nn.functional.linear(x, self.values.weight)  # one concatenation, at the end, is enough
         gate = torch.sigmoid(self.gates(x[:, :1]))
-        return torch.cat([scalars, y[:, 1:] * gate], dim=1)
+        return torch.cat([nn.functional.silu(y[:, :1] + bias), y[:, 1:] * gate], dim=1)
 
 
 class TDNAttention(nn.Module):

@@ -67,7 +67,8 @@ class SharedCoupling(ConstantModule):
     def matrices(self, y: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch rows rows"]:
         """sum_j M_ijk y_j, indices (i, k): what one channel of y makes of every channel of x."""
         rows = len(self.table)
-        return (y @ self.table.flatten(1)).unflatten(-1, (rows, rows))
+        out: Tensor = (y @ self.table.flatten(1)).unflatten(-1, (rows, rows))
+        return out
 
     def forward(
         self, x: Float[Tensor, "batch rows channels"], y: Float[Tensor, "batch rows channels"]
@@ -161,7 +162,7 @@ class CPTensorProduct(nn.Module):
         self._check(x, y)
         w = self._weight(weight, len(x))
         if self.mode == "uuu":
-            z = self.coupling(x, y)
+            z: Tensor = self.coupling(x, y)
             return z if w is None else z * w.unsqueeze(-2)
         if self.mode == "uvu":
             return self._uvu(x, y, w)
@@ -178,7 +179,8 @@ class CPTensorProduct(nn.Module):
             z = apply_matrices(self.coupling.matrices(y.sum(2)), x)
             # w: (u, 1) or (batch, u, 1)
             return z if w is None else z * w.squeeze(-1).unsqueeze(-2)
-        return self.coupling(x, y @ w.transpose(-1, -2))
+        out: Tensor = self.coupling(x, y @ w.transpose(-1, -2))
+        return out
 
     @torch.no_grad()
     def equivariance_error(self, *, samples: int = 16, seed: int = 0) -> float:
@@ -232,7 +234,8 @@ class CPTensorProduct(nn.Module):
                 f"weight has the shape {tuple(given.shape)}; expected {(self.weight_numel,)} or "
                 f"{(batch, self.weight_numel)}"
             )
-        return given.unflatten(-1, self.weight_shape)
+        weight: Tensor = given.unflatten(-1, self.weight_shape)
+        return weight
 
 
 def _channels(
