@@ -18,6 +18,7 @@ from zoo.layers.clifford import (
     MVLinear,
     MVNorm,
     MVSiLU,
+    QuaternionMLP,
 )
 
 SIGNATURES = [(2, 0, 0), (3, 0, 0), (1, 2, 0), (2, 0, 1), (2, 1, 1)]
@@ -122,6 +123,28 @@ def test_messages_go_from_row_0_to_row_1() -> None:
     changed[1] += 1
     different = (layer(h, edges) - layer(changed, edges)).detach().abs().amax((1, 2)) > 0
     assert different.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("mlp", [CEMLP, QuaternionMLP])
+@pytest.mark.parametrize("given", [0, 2])
+def test_the_first_map_of_nodes_is_that_of_their_differences(mlp: type[CEMLP], given: int) -> None:
+    torch.manual_seed(0)
+    of = algebra(3)
+    layer = mlp(of, 3 + given, 4, 3).double()
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    h, about = _random(of, 4, 3), _random(of, EDGES.shape[1], given)
+    i, j = EDGES
+    expected = layer(torch.cat([h[i] - h[j], about], dim=1))
+    more = [clifford.blade_major(about)] if given else []
+    found = layer.of_differences(clifford.blade_major(h), i, j, *more)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    seen: list[torch.Size] = []
+    layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    torch.testing.assert_close(layer.of_differences(clifford.blade_major(h), i, j, *more), expected)
+    assert seen == [(EDGES.shape[1], 3 + given, of.blades)]
+    with pytest.raises(UnsupportedInputError, match=rf"takes \(\.\.\., {3 + given}, 8\)"):
+        layer.of_differences(clifford.blade_major(_random(of, 4, 7)), i, j, *more)
 
 
 def test_no_samples_at_all() -> None:

@@ -54,6 +54,7 @@ def has_compiler() -> bool:
 def compiles(x: Tensor, of: Algebra) -> bool:
     """Whether these multivectors (..., channels, blades) go through compiled code."""
     wanted = _wanted.get()
-    if wanted is False or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    recorded = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    if wanted is False or recorded:
         return False
     return bool(wanted or x.numel() * of.blades > MANY) and _native.runs(x, of)

@@ -238,10 +238,10 @@ def _in_threads(run: Callable[[int, int, int], None], x: Tensor, period: int) ->
     step = -(-size // (period * parts)) * period
     ranges = [(start, min(start + step, size)) for start in range(0, size, step)]
     if len(ranges) == 1:
-        run(*ranges[0], period)
+        run(0, size, period)
         return
     with ThreadPoolExecutor(len(ranges)) as pool:
-        list(pool.map(lambda part: run(*part, period), ranges))
+        list(pool.map(lambda part: run(part[0], part[1], period), ranges))
 
 
 _POINTER, _LONG = ctypes.c_void_p, ctypes.c_long

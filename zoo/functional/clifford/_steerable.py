@@ -50,13 +50,13 @@ def steerable_product(
 
 
 def _plain(
+    made: tuple[Algebra, float],
     x: Tensor,
     right: Tensor,
     share: Tensor | None,
     left: Tensor,
     bias: Tensor,
     weight: Tensor,
-    made: tuple[Algebra, float],
 ) -> Tensor:
     """The same of steps that can be differentiated any number of times."""
     of, least = made
@@ -90,7 +90,7 @@ class _Steerable(torch.autograd.Function):
         x, right, share, left, bias, weight = inputs
         of, least = ctx.made
         if torch.is_grad_enabled():  # a second derivative is wanted
-            out = _plain(*inputs, ctx.made)
+            out = _plain(ctx.made, *inputs)
             there = [
                 t is not None and n for t, n in zip(inputs, ctx.needs_input_grad, strict=False)
             ]

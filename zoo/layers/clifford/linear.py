@@ -56,8 +56,21 @@ class MVLinear(nn.Module):
         channels = self.weight.shape[1]
         check_rows("MVLinear", x, channels, self.algebra.blades)
         major = clifford.blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), channels)
-        out = clifford.grade_linear(major, self.weight, self.bias, self.algebra)
+        out = self.part(major, slice(None), bias=True)
         return clifford.channels_first(out.reshape(x.shape[-1], *x.shape[:-2], out.shape[-1]))
+
+    def part(
+        self, x: Float[Tensor, "blades batch some"], inputs: slice, *, bias: bool
+    ) -> Float[Tensor, "blades batch outputs"]:
+        """What some of the input's channels give, of blade-major tensors.
+
+        Args:
+            x: these channels alone.
+            inputs: which ones they are.
+            bias: whether it is added.
+        """
+        weight = self.weight[:, inputs]
+        return clifford.grade_linear(x, weight, self.bias if bias else None, self.algebra)
 
 
 class MVNorm(nn.Module):

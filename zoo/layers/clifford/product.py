@@ -9,6 +9,7 @@ linear map of itself, each path of grades with a weight of its own, and adds a l
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 
 from zoo.functional import clifford
 from zoo.functional.clifford import Algebra
-from zoo.functional.scatter import scatter_mean
 from zoo.layers.clifford._matrix import check_rows
 from zoo.layers.clifford.linear import (
     Multivectors,
@@ -155,6 +155,42 @@ class CEMLP(nn.Module):
         out: Tensor = self.layers(x)
         return out
 
+    def of_differences(
+        self,
+        h: Float[Tensor, "blades nodes channels"],
+        i: Int[Tensor, " edges"],
+        j: Int[Tensor, " edges"],
+        *given: Float[Tensor, "blades edges some"],
+    ) -> Multivectors:
+        """What `forward` makes of h_i - h_j and further channels, of blade-major tensors.
+
+        The first map is linear: it is taken of nodes, which are fewer than their pairs.
+
+        Args:
+            h: multivectors of nodes.
+            i: nodes.
+            j: nodes that are taken off.
+            given: further channels of each pair, behind the difference.
+        """
+        (linear, *rest), *blocks = (list(cast(nn.Sequential, block)) for block in self.layers)
+        first = cast(Any, linear)
+        part = getattr(first, "part", None)
+        sizes = (len(h), h.shape[2] + sum(t.shape[2] for t in given))
+        watched = any(map(_is_hooked, (self, self.layers, self.layers[0], first)))
+        if watched or part is None or sizes != (first.algebra.blades, first.weight.shape[1]):
+            x = torch.cat([h.index_select(1, i) - h.index_select(1, j), *given], 2)
+            return cast(Tensor, self(clifford.channels_first(x)))
+        mapped = part(h, slice(h.shape[2]), bias=False)
+        x = mapped.index_select(1, i) - mapped.index_select(1, j)
+        if given:
+            x = x + part(torch.cat(given, 2), slice(h.shape[2], None), bias=True)
+        elif getattr(first, "bias", None) is not None:
+            x = torch.cat([x[:1] + first.bias.reshape(-1), x[1:]])
+        out = clifford.channels_first(x)
+        for layer in itertools.chain(rest, *blocks):
+            out = layer(out)
+        return out
+
 
 class CliffordMessage(nn.Module):
     """Messages between multivectors of nodes: h_i + update(h_i, mean over j of message(h_i - h_j)).
@@ -205,13 +241,28 @@ class CliffordMessage(nn.Module):
             node_attr: further multivectors of the nodes.
         """
         j, i = edge_index
-        difference = h.index_select(0, i) - h.index_select(0, j)
-        given = [difference] if edge_attr is None else [difference, edge_attr]
-        messages = self.edge_model(torch.cat(given, dim=1))
-        mean = scatter_mean(messages, i, len(h))
-        rest = [] if node_attr is None else [node_attr]
-        update: Tensor = self.node_model(torch.cat([h, mean, *rest], dim=1))
+        major, given = clifford.blade_major(h), []
+        if edge_attr is not None:
+            given.append(clifford.blade_major(edge_attr))
+        if isinstance(self.edge_model, CEMLP):
+            messages = self.edge_model.of_differences(major, i, j, *given)
+        else:
+            difference = major.index_select(1, i) - major.index_select(1, j)
+            messages = self.edge_model(clifford.channels_first(torch.cat([difference, *given], 2)))
+        seen = [major, _mean(clifford.blade_major(messages), i, len(h))]
+        if node_attr is not None:
+            seen.append(clifford.blade_major(node_attr))
+        update: Tensor = self.node_model(clifford.channels_first(torch.cat(seen, 2)))
         return h + update if self.residual else update
+
+
+def _mean(
+    messages: Float[Tensor, "blades edges channels"], index: Int[Tensor, " edges"], size: int
+) -> Float[Tensor, "blades size channels"]:
+    """Of the messages to each node; zeros where there are none. Rows of channels stay together."""
+    total = messages.new_zeros((len(messages), size, messages.shape[2]))
+    count = torch.bincount(index, minlength=size).clamp(min=1).to(messages.dtype)
+    return total.index_add(1, index, messages) / count[:, None]
 
 
 def _is_hooked(module: nn.Module) -> bool:

@@ -51,9 +51,15 @@ class QuaternionLinear(nn.Module):
         channels = self.weight.shape[1]
         check_rows("QuaternionLinear", x, channels, self.algebra.blades)
         major = clifford.blade_major(x).reshape(x.shape[-1], math.prod(x.shape[:-2]), channels)
-        matrices = self.weight.permute(2, 1, 0).index_select(0, _of_blades(self.algebra, x))
-        out = torch.bmm(major, matrices)  # (blades, batch, outputs)
+        out = self.part(major, slice(None), bias=True)
         return clifford.channels_first(out.reshape(x.shape[-1], *x.shape[:-2], out.shape[-1]))
+
+    def part(
+        self, x: Float[Tensor, "blades batch some"], inputs: slice, *, bias: bool
+    ) -> Float[Tensor, "blades batch outputs"]:
+        """What some of the input's channels give, of blade-major tensors; see `MVLinear.part`."""
+        weight = self.weight[:, inputs].permute(2, 1, 0)
+        return torch.bmm(x, weight.index_select(0, _of_blades(self.algebra, x)))
 
 
 class QuaternionNorm(nn.Module):
