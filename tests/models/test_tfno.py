@@ -8,7 +8,7 @@ import torch
 
 import zoo
 from zoo.errors import ConfigError, UnsupportedInputError
-from zoo.testing import SampleContract
+from zoo.testing import SampleContract, check_contract
 
 
 class TestPlane(SampleContract):
@@ -25,6 +25,21 @@ class TestLine(SampleContract):
         "factorization": "tt",
         "rank": 0.6,
         "coordinates": "periodic",
+    }
+
+
+class TestPeriodic(SampleContract):
+    """Without coordinates, so that the contract measures translations."""
+
+    architecture = "tfno"
+    config = {
+        "n_modes": [2, 2],
+        "hidden_channels": 4,
+        "num_layers": 2,
+        "projection_channels": 5,
+        "factorization": "cp",
+        "rank": 0.5,
+        "coordinates": "none",
     }
 
 
@@ -49,6 +64,23 @@ SMALL: dict[str, Any] = {"hidden_channels": 4, "num_layers": 3, "projection_chan
 def make(**changes: Any) -> Any:
     torch.manual_seed(0)
     return zoo.create("tfno", **({"n_modes": [3, 3], "rank": 0.5} | SMALL | changes)).double()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"coordinates": "none"}, "passed"),
+        ({"coordinates": "none", "padding": 0.3}, "skipped"),
+        ({"coordinates": "periodic"}, "skipped"),
+    ],
+)
+def test_the_contract_measures_translations(changes: dict[str, Any], status: str) -> None:
+    (result, *_) = check_contract(make(**changes), names=["translation"])
+    assert result.status == status
+    if status == "skipped":
+        model = make(**changes)
+        model.symmetry = "T(grid)"
+        assert check_contract(model, names=["translation"])[0].status == "failed"
 
 
 def test_periodic_operators_move_along() -> None:
@@ -115,7 +147,12 @@ def test_padding_is_cut_off() -> None:
 
 @pytest.mark.parametrize(
     ("preset", "count"),
-    [("tfno-1d", 70_633), ("tfno-2d", 223_169), ("fno-1d", 549_569), ("fno-2d", 2_368_001)],
+    [
+        ("tfno-1d", 70_633),
+        ("tfno-2d", 223_169),
+        ("tfno-dense-1d", 549_569),
+        ("tfno-dense-2d", 2_368_001),
+    ],
 )
 def test_sizes(preset: str, count: int) -> None:
     assert sum(p.numel() for p in zoo.create(preset).parameters()) == count

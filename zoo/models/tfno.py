@@ -100,6 +100,9 @@ class TFNO(SampleModel):
         sizes = (in_channels, hidden_channels, num_layers, projection_channels)
         _check(sizes, coordinates, padding)
         self.coordinates: Coordinates = coordinates
+        moves = coordinates == "none" and padding == 0.0
+        self.symmetry = "T(grid)" if moves else "none"
+        self.laws: dict[str, Literal["equivariant", "invariant"]] = {"prediction": "equivariant"}
         self.padding, self.width = padding, hidden_channels
         self.projection_channels = projection_channels
         places = 0 if coordinates == "none" else axes

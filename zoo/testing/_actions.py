@@ -201,6 +201,8 @@ def reflection(subject: SampleSubject) -> Errors:
 def translation(subject: SampleSubject) -> Errors:
     """Samples at another place: outputs stay, or move with them."""
     _needs(subject, "translation")
+    if "T(grid)" in subject.factors:
+        return _around(subject)
     place = "pos" if subject.domain in ("points", "particles") else "x"
     rng = subject.rng("translation")
     errors = []
@@ -211,6 +213,21 @@ def translation(subject: SampleSubject) -> Errors:
             return value + _on(value, shift)
 
         errors.append(_moved(subject, partial(_edited, fields={place: carry}), carry))
+    return dict(worst(errors))
+
+
+def _around(subject: SampleSubject) -> Errors:
+    """Fields whose places are counted from elsewhere, on rings."""
+    rng = subject.rng("translation")
+    axes = tuple(range(1 - np.ndim(subject.samples[0]["x"]), 0))
+    errors = []
+    for _ in range(_DRAWS):
+        steps = tuple(rng.integers(1, 100, len(axes)).tolist())
+
+        def carry(value: Tensor, steps: tuple[int, ...] = steps) -> Tensor:
+            return value.roll(steps, axes)
+
+        errors.append(_moved(subject, partial(_edited, fields={"x": carry}), carry))
     return dict(worst(errors))
 
 

@@ -35,6 +35,10 @@ GROUPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "O(n)": ("the same with reflections", ("rotation", "reflection")),
     "SE(n)": ("rotations and translations of positions", ("rotation", "translation")),
     "E(n)": ("the same with reflections", ("rotation", "reflection", "translation")),
+    "T(grid)": (
+        "fields moved by whole places around the axes of their grid, each a ring",
+        ("translation",),
+    ),
     "GL(n)": (
         "X -> W X W^T by one invertible W for all samples (x -> W x of signals); a model with "
         "`adapt` sees the transformed samples first",
