@@ -1,5 +1,6 @@
 """Blocks that DimeNet and DimeNet++ share: bases, embedding of edges, interaction, output."""
 
+import abc
 from dataclasses import dataclass
 
 import torch
@@ -166,7 +167,7 @@ class Residual(nn.Module):
         return updated
 
 
-class Interaction(nn.Module):
+class Interaction(nn.Module, abc.ABC):
     """Messages k -> j flow into the messages j -> i; architectures differ in `angular`.
 
     Args:
@@ -183,11 +184,11 @@ class Interaction(nn.Module):
         self.skip = dense(channels)
         self.after = nn.Sequential(*(Residual(channels) for _ in range(num_after_skip)))
 
+    @abc.abstractmethod
     def angular(
         self, x: Float[Tensor, "edges channels"], edges: Edges
     ) -> Float[Tensor, "edges channels"]:
         """What each edge j -> i hears from the edges k -> j."""
-        raise NotImplementedError
 
     def forward(
         self, x: Float[Tensor, "edges channels"], edges: Edges
