@@ -164,7 +164,7 @@ def test_refusals() -> None:
 
 @pytest.mark.parametrize("width", [1e-4, 1e-7, 1e-8, 1e-9, 1e-12])
 def test_clouds_as_thin_as_needles(width: float) -> None:
-    """Where a cloud counts as a line, or hardly doesn't, what is lost is of the size of rounding."""
+    """Where a cloud counts as a line, or hardly doesn't, little more than rounding is lost."""
     rng = torch.Generator().manual_seed(4)
     points = torch.randn(6, 3, generator=rng, dtype=torch.float64)
     points = points * torch.tensor([1.0, width, 0.7 * width], dtype=torch.float64)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny_data
 import torch
@@ -20,20 +21,24 @@ from zoo.testing import equivariance_error
 from zoo.training.fit import fit
 from zoo.training.recipe import Recipe
 
-NBODY: dict[str, Any] = {
+MOVING: dict[str, Any] = {
     "model": {"name": "plain_gnn", "config": {"hidden_channels": 8, "num_layers": 1}},
-    "data": {
-        "source": "nbody",
-        "splits": {
-            "kind": "random",
-            "fractions": {"train": 0.02, "val": 0.01, "test": 0.97},
-            "seed": 0,
-        },
-    },
+    "data": {"source": "moving.npz", "splits": THIRDS},
     "task": {"kind": "regression", "metrics": ["mse"], "score": "loss"},
     "optimizer": {"lr": 0.01},
-    "trainer": {"max_steps": 12, "batch_size": 32, "eval_batch_size": 1000, "val_every": 4},
+    "trainer": {"max_steps": 12, "batch_size": 32, "val_every": 4},
 }
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Path:
+    """Particles that fly on and are pulled to their centre, in a folder of their own."""
+    rng = np.random.default_rng(0)
+    pos, vel = rng.normal(size=(2, 100, 4, 3))
+    charge = rng.choice([-1.0, 1.0], (100, 4))
+    y = pos + vel - 0.3 * (pos - pos.mean(1, keepdims=True))
+    np.savez(tmp_path / "moving.npz", pos=pos, vel=vel, charge=charge, y=y)
+    return tmp_path
 
 
 @zoo.register("tinytensors")
@@ -58,36 +63,36 @@ def last(folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def test_a_penalty_of_outputs_makes_a_plain_network_more_equivariant(tmp_path: Path) -> None:
+def test_a_penalty_of_outputs_makes_a_plain_network_more_equivariant(moving: Path) -> None:
     errors = []
     for name, extra in (
         ("plain", {}),
         ("soft", {"symmetry": {"penalty": {"SO": 100.0}, "output": "equivariant"}}),
     ):
-        longer = {**NBODY, "trainer": {**NBODY["trainer"], "max_steps": 40}}
-        report = run(tmp_path, out=name, **longer, **extra)
+        longer = {**MOVING, "trainer": {**MOVING["trainer"], "max_steps": 40}}
+        report = run(moving, out=name, **longer, **extra)
         found = equivariance_error(report.model, "SO(n)", outputs=["prediction"], seed=1)
         errors.append(found["rotation"])
     assert errors[1] < 0.85 * errors[0], errors
 
 
-def test_a_constraint_turns_labels_too_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_constraint_turns_labels_too_and_goes_on_where_it_stopped(moving: Path) -> None:
     """Positions to come turn with positions: an equivariant network needs less of it."""
     constraint = {"group": "E", "limit": 0.05, "rate": 0.2}
     symmetry = {"constraint": constraint, "output": "equivariant"}
-    run(tmp_path, out="whole", **NBODY, symmetry=symmetry)
-    whole = last(tmp_path / "whole")
+    run(moving, out="whole", **MOVING, symmetry=symmetry)
+    whole = last(moving / "whole")
     assert float(whole["symmetry.constraint.mu"]) > 0
     egnn = {"name": "egnn", "config": {"hidden_channels": 8, "num_layers": 1}}
-    free = {**NBODY, "model": egnn, "symmetry": symmetry}
-    run(tmp_path, out="free", **free)
-    mu = [float(last(tmp_path / name)["symmetry.constraint.mu"]) for name in ("whole", "free")]
+    free = {**MOVING, "model": egnn, "symmetry": symmetry}
+    run(moving, out="free", **free)
+    mu = [float(last(moving / name)["symmetry.constraint.mu"]) for name in ("whole", "free")]
     assert mu[1] < 0.6 * mu[0]
-    short = {**NBODY, "trainer": {**NBODY["trainer"], "max_steps": 6}}
-    run(tmp_path, out="parts", **short, symmetry=symmetry)
-    path = write(tmp_path, **NBODY, symmetry=symmetry)
-    zoo.train(path, output=tmp_path / "parts", resume=True, progress=quiet)
-    parts = last(tmp_path / "parts")
+    short = {**MOVING, "trainer": {**MOVING["trainer"], "max_steps": 6}}
+    run(moving, out="parts", **short, symmetry=symmetry)
+    path = write(moving, **MOVING, symmetry=symmetry)
+    zoo.train(path, output=moving / "parts", resume=True, progress=quiet)
+    parts = last(moving / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole if "symmetry" in name)
     assert torch.equal(whole["model.embedding.weight"], parts["model.embedding.weight"])
 
@@ -172,10 +177,10 @@ def test_potentials_are_held_to_what_they_keep(
         ({"penalties": {"O": 1.0}}, "did you mean 'symmetry.penalty'"),
     ],
 )
-def test_refusals(symmetry: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_refusals(symmetry: dict[str, Any], message: str, moving: Path) -> None:
     with pytest.raises(RecipeError, match=message):
-        run(tmp_path, **NBODY, symmetry=symmetry)
-    assert not (tmp_path / "out" / "manifest.yaml").exists()
+        run(moving, **MOVING, symmetry=symmetry)
+    assert not (moving / "out" / "manifest.yaml").exists()
 
 
 def test_graphs_have_no_axes(tmp_path: Path) -> None:
