@@ -6,6 +6,7 @@ import torch
 from zoo.errors import ConfigError
 from zoo.functional import spherical_harmonics, to_e3nn
 from zoo.functional.cp_factors import shared_coupling
+from zoo.functional.cp_fit import fit_factors
 from zoo.layers.equivariant import CPTensorProduct, SharedCoupling, TensorProduct
 
 
@@ -133,6 +134,15 @@ def test_factors_are_constants_of_full_precision():
     assert not product.coupling.state_dict()
     exact = CPTensorProduct(2, 2).double().coupling.table
     assert torch.equal(product.half().float().double().coupling.table, exact)
+
+
+def test_factors_of_ones_own():
+    factors, _, _ = fit_factors(1, 12, seed=1)
+    product = CPTensorProduct(1, 2, rank=factors).double()
+    assert product.rank == 12 and product.coupling.error == factors.error
+    assert product.equivariance_error() < 1e-9
+    with pytest.raises(ConfigError, match="4 rows; lmax=2 takes 9"):
+        CPTensorProduct(2, 2, rank=factors)
 
 
 def test_no_samples():

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, nearest
-from zoo.functional.cp_factors import cp_factors
+from zoo.functional.cp_factors import CPFactors, cp_factors
 from zoo.functional.wigner import wigner_blocks
 from zoo.layers.constants import ConstantModule
 
@@ -37,10 +37,11 @@ class SharedCoupling(ConstantModule):
 
     Args:
         lmax: highest degree L of all three.
-        rank: "exact", "quadratic" (the authors' 7 L^2) or a number of terms that ships.
+        rank: "exact", "quadratic" (the authors' 7 L^2) or a number of terms that ships; or factors
+            of one's own, such as those of `zoo.functional.cp_fit.fit_factors`.
 
     Raises:
-        ConfigError: no factors of this degree or rank.
+        ConfigError: no factors of this degree or rank, or factors of another degree.
     """
 
     first: Tensor
@@ -48,9 +49,13 @@ class SharedCoupling(ConstantModule):
     third: Tensor
     table: Tensor
 
-    def __init__(self, lmax: int, rank: int | str = "exact") -> None:
+    def __init__(self, lmax: int, rank: int | str | CPFactors = "exact") -> None:
         super().__init__()
-        factors = cp_factors(lmax, rank)
+        factors = rank if isinstance(rank, CPFactors) else cp_factors(lmax, rank)
+        if len(factors.first) != (lmax + 1) ** 2:
+            raise ConfigError(
+                f"the factors have {len(factors.first)} rows; lmax={lmax} takes {(lmax + 1) ** 2}"
+            )
         self.lmax = lmax
         self.rank = factors.rank
         #: of the factors, |sum - M| / |M| in float64
@@ -99,7 +104,7 @@ class CPTensorProduct(nn.Module):
         channels2: of y; equal to `channels1` in "uuu".
         channels_out: of the product; free in "uvw", else `channels1` (None stands for it).
         mode: "uvu", "uvw" or "uuu", see the module.
-        rank: "exact", "quadratic" or a number of terms that ships.
+        rank: "exact", "quadratic", a number of terms that ships, or factors of one's own.
         weights: "internal": parameters, normal; "external": given at each call, one set for all
             samples or one each; "none": weights of one.
 
@@ -115,7 +120,7 @@ class CPTensorProduct(nn.Module):
         channels_out: int | None = None,
         *,
         mode: CPMode = "uvu",
-        rank: int | str = "exact",
+        rank: int | str | CPFactors = "exact",
         weights: Literal["internal", "external", "none"] = "internal",
     ) -> None:
         super().__init__()
