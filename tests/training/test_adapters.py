@@ -166,6 +166,7 @@ def test_methods_are_read_in_any_order() -> None:
     found = parse("adapter:targets=layers.*+-*.bias,dropout=0.1,kind=lora,scale=2,r=3").adapter
     assert found == adapters.AdapterConfig("lora", 3, 2.0, 0.1, ("layers.*", "-*.bias"))
     assert parse("adapter").adapter == adapters.AdapterConfig()
+    assert parse("full").rate < parse("adapter:kind=lora").rate < parse("adapter").rate
 
 
 def test_what_adapters_can_not_do_is_refused(

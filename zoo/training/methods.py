@@ -45,6 +45,17 @@ class Method:
     strength: float = 1.0
     adapter: AdapterConfig | None = None
 
+    @property
+    def rate(self) -> float:
+        """The peak learning rate where the user names none.
+
+        Adapters need more than whole weights, and a core more than thin factors. What is higher
+        learns more and forgets more.
+        """
+        if self.adapter is not None:
+            return 5e-3 if self.adapter.kind == "lora" else 1.5e-2
+        return 3e-3 if self.kind == "head" else 1e-3
+
 
 def parse(text: str) -> Method:
     """Reads a method.

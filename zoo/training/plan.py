@@ -13,6 +13,7 @@ from zoo.datasets import AtomsDataset
 from zoo.errors import ConfigError, DataError, UnsupportedElementError
 from zoo.training import prepare
 from zoo.training.heads import check_weights
+from zoo.training.methods import parse
 from zoo.training.recipe import Recipe, resolve
 from zoo.training.report import dataset_name
 
@@ -21,8 +22,6 @@ DEFAULT_SPLITS = {
     "fractions": {"train": 0.8, "val": 0.1, "test": 0.1},
     "seed": 0,
 }
-#: peak learning rates of methods that have one of their own
-RATES = {"head": 3e-3, "adapter": 2e-2}
 
 
 class Options(TypedDict, total=False):
@@ -34,7 +33,7 @@ class Options(TypedDict, total=False):
         splits: how to split; by default the set's own, else 80/10/10 % at random.
         epochs: passes over the training frames; by default about 2500 steps, at least 20 passes.
         max_time: `HH:MM:SS`; whichever of the two is reached first ends the run.
-        lr: peak learning rate; by default 1e-3, for `head` 3e-3, for `adapter` 2e-2.
+        lr: peak learning rate; by default 1e-3, for `head` 3e-3, for `adapter` 1.5e-2, LoRA 5e-3.
         batch_size: frames per step.
         seed: of the order of the frames.
         energy_weight: of the squared energy error per atom; forces have weight 1.
@@ -179,7 +178,7 @@ def make_recipe(model: Any, task: NewTask, method: str, options: Options) -> Rec
         "references": {"kind": "none"},
         "normalise": {"scale": "none"},
         "optimizer": {
-            "lr": given.get("lr", RATES.get(method.partition(":")[0], 1e-3)),
+            "lr": given.get("lr", parse(method).rate),
             "layer_decay": given.get("layer_decay"),
         },
         "schedule": {"kind": "cosine", "warmup_steps": 50, "final": 0.001},

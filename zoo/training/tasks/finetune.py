@@ -24,7 +24,7 @@ from zoo.training.freeze import apply_method
 from zoo.training.methods import Method
 from zoo.training.metrics import UNITS
 from zoo.training.outcome import parent_entry
-from zoo.training.plan import DEFAULT_SPLITS, RATES, Options
+from zoo.training.plan import DEFAULT_SPLITS, Options
 from zoo.training.recipe import Recipe, resolve
 from zoo.training.report import Report, dataset_name, training_entry
 from zoo.training.tasks.data import TaskSamples, make_batches
@@ -222,7 +222,7 @@ def make_recipe(model: Any, dataset: DomainDataset, wish: Wish, *, fresh: bool) 
         "task": task,
         "optimizer": {
             "name": "riemannian_adam" if points else "adamw",
-            "lr": given.get("lr", RATES.get(wish.method.kind, 1e-3)),
+            "lr": given.get("lr", wish.method.rate),
             "layer_decay": given.get("layer_decay"),
         },
         "schedule": {"kind": "cosine", "warmup_steps": 20, "final": 0.01},
