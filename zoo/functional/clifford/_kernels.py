@@ -157,18 +157,20 @@ def _mixed(x: Tensor, y: Tensor, weight: Tensor, of: Algebra) -> Tensor:
     """What `multiply_connected` returns, made of differentiable steps."""
     plan = by_path(of)
     rows = multiply(x, y, plan)  # (rows, batch, inputs), sorted by blade, then path
-    parts, start = [], 0
-    for grade, size in enumerate(of.sizes):
-        places = [p for p, path in enumerate(of.paths) if path[1] == grade]
+    of_grade = [
+        [p for p, path in enumerate(of.paths) if path[1] == g] for g in range(len(of.sizes))
+    ]
+    counts = [size * len(places) for size, places in zip(of.sizes, of_grade, strict=True)]
+    parts = []
+    # split, not sliced: the derivative of a slice is as large as the whole
+    for size, places, block in zip(of.sizes, of_grade, rows.split(counts), strict=True):
         if not places:
             parts.append(x.new_zeros((size, x.shape[1], weight.shape[0])))
             continue
-        stop = start + size * len(places)
-        block = rows[start:stop].reshape(size, len(places), *rows.shape[1:])
+        block = block.reshape(size, len(places), *rows.shape[1:])
         joint = block.permute(0, 2, 1, 3).reshape(size * x.shape[1], len(places) * x.shape[2])
         matrix = weight[:, :, places].permute(2, 1, 0).reshape(joint.shape[1], -1)
         parts.append((joint @ matrix).reshape(size, x.shape[1], weight.shape[0]))
-        start = stop
     return torch.cat(parts)
 
 
