@@ -101,7 +101,7 @@ def ring_field(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
     draws = rng.standard_normal((count, len(k), 2))
     modes = np.zeros((count, size // 2 + 1), dtype=complex)
     modes[:, 1:-1] = (draws[..., 0] - 1j * draws[..., 1]) * (scale * size / 2)
-    return np.fft.irfft(modes, size)
+    return np.asarray(np.fft.irfft(modes, size))
 
 
 def burgers_later(
@@ -119,7 +119,7 @@ def burgers_later(
         start = end
     missing = size // 2 + 1 - modes.shape[-1]
     padded = np.pad(modes, [(0, 0)] * (modes.ndim - 1) + [(0, missing)])
-    return np.fft.irfft(padded * size, size)
+    return np.asarray(np.fft.irfft(padded * size, size))
 
 
 def _stage(modes: np.ndarray, grid: int, viscosity: float, step: float, steps: int) -> np.ndarray:
@@ -132,7 +132,7 @@ def _stage(modes: np.ndarray, grid: int, viscosity: float, step: float, steps: i
     def rate(u: np.ndarray) -> np.ndarray:
         values = fft.irfft(u, grid, norm="forward")
         values *= values
-        return slope * fft.rfft(values, norm="forward")
+        return np.asarray(slope * fft.rfft(values, norm="forward"))
 
     for _ in range(steps):
         a = rate(modes)
@@ -236,7 +236,7 @@ def darcy_pressure(
     inverse = 1 / (wave[:, None] + wave[None, :])
 
     def apply(u: np.ndarray) -> np.ndarray:
-        out = middle * u
+        out = np.asarray(middle * u)
         out[1:] -= across[1:-1] * u[:-1]
         out[:-1] -= across[1:-1] * u[1:]
         out[:, 1:] -= along[:, 1:-1] * u[:, :-1]
