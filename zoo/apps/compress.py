@@ -274,7 +274,7 @@ def _replaced(
             kept[name] = f"{after} numbers would stand for {before}"
             continue
         put(made, name, layer)
-        weight: Tensor = module.weight.detach()  # type: ignore[assignment,operator,union-attr]
+        weight: Tensor = module.weight.detach()  # type: ignore[operator]
         difference = layer.weight.to_tensor().detach().reshape(weight.shape) - weight
         error = float(difference.norm() / weight.norm().clamp_min(1e-30))
         changed.append({**describe(name, layer), "before": before, "after": after, "error": error})

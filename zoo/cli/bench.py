@@ -127,6 +127,21 @@ def tensor_power(
     _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
 
 
+@app.command("tensor-network")
+def tensor_network(
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 7,
+    as_json: _common.Json = False,
+) -> None:
+    """Factorised layers through their cores against weights that are multiplied out."""
+    from zoo.apps._bench_tensor_network import measure
+
+    with _common.progress("measuring", quiet=as_json) as bar:
+        *rows, machine = measure(repeats=repeats, progress=bar)
+    text = _common.table(rows, ("what", "operations", "ours", "peer", "ratio", "target"))
+    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
+    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+
+
 @app.command("tensor-products")
 def tensor_products(
     lmax: Annotated[int, typer.Option(min=1, max=12, help="Degrees 1 to this are measured.")] = 10,

@@ -67,7 +67,10 @@ def test_operations_are_those_of_the_steps(format: str) -> None:
     if format == "tucker":
         steps = 50 * (2 * 3 * 4 + 2 * 3 * 3 * 9 + 6 * 3)
         assert conv.operations(2, (5, 5), "factorized") == steps < dense
-        assert conv._factorized(2, (5, 5))
+        assert not conv._factorized(2, (5, 5))  # as it isn't below half
+        assert conv.operations(2, (5, 5), "auto") == dense
+        thin = FactorizedConv2d(8, 6, 3, padding=1, rank=1)
+        assert thin._factorized(2, (5, 5))
     if format == "cp":
         assert conv.operations(2, (5, 5), "factorized") == 50 * (2 * 3 * 4 + 2 * 3 * 9 + 6 * 3)
 

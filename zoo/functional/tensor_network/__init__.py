@@ -23,8 +23,9 @@ from zoo.functional.tensor_network._cores import (
 from zoo.functional.tensor_network._cp import component_norms, cp_als
 from zoo.functional.tensor_network._decompose import decompose, hooi, relative_error, unfold
 from zoo.functional.tensor_network._greedy import Found, greedy_structure_search
+from zoo.functional.tensor_network._layout import Step
 from zoo.functional.tensor_network._network import Network
-from zoo.functional.tensor_network._path import Plan, Step, contract, plan, run
+from zoo.functional.tensor_network._path import Plan, contract, plan, run
 from zoo.functional.tensor_network._rank import (
     FORMATS,
     Format,

@@ -167,7 +167,8 @@ def _new_slices(
 
 def _split(network: Network, tensor: Tensor, error: float, tol: float) -> tuple[Network, list[int]]:
     """Cores split into one with the mode and one without, where that saves and costs nothing."""
-    found, split = network, []
+    found = network
+    split: list[int] = []
     for k in range(len(network.dims)):
         degree = sum(k in pair for pair in found.bonds)
         if not found.dims[k] or degree < 2 or len(found.dims) > _MOST_MODES + 1:

@@ -125,7 +125,7 @@ def _solve(network: Network, tensor: Tensor, k: int) -> Tensor:
     target = tensor.movedim(output.index(mode[0]), -1) if mode else tensor[..., None]
     # on the CPU torch has the solver that copes with cores of too large a rank
     solved = torch.linalg.lstsq(design.cpu(), target.reshape(rows, -1).cpu()).solution
-    solution = solved.to(tensor.device)
+    solution: Tensor = solved.to(tensor.device)
     shape = core_shape(network.dims, network.bonds, k)
     return solution.mT.reshape(shape) if mode else solution[:, 0].reshape(shape)
 

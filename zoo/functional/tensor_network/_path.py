@@ -2,7 +2,7 @@
 
 The order is the cheapest of all (dynamic programming over subsets) up to eight tensors, and
 greedy beyond. Each step contracts two tensors; its operations are the product of the sizes of all
-indices of the two, multiply-adds.
+indices of the two, multiply-adds. How steps are carried out is in `_layout.py`.
 """
 
 import functools
@@ -16,27 +16,9 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ConfigError
+from zoo.functional.tensor_network._layout import Step, arrange
 
 EXHAUSTIVE: Final = 8
-
-
-@dataclass(frozen=True)
-class Step:
-    """Two tensors contracted to one, which is appended to the list; the two are removed.
-
-    Attributes:
-        first: place of the first tensor in the list.
-        second: of the second.
-        equation: of the two, for einsum.
-        operations: multiply-adds.
-        scales: whether the result has the marked index (see `plan`).
-    """
-
-    first: int
-    second: int
-    equation: str
-    operations: int
-    scales: bool
 
 
 @dataclass(frozen=True)
@@ -45,11 +27,13 @@ class Plan:
 
     Attributes:
         steps: in their order.
-        last: einsum's equation for the only tensor that is left, or that there was.
+        last: einsum's equation where there is only one tensor.
+        squeezed: axes of size 1 of each tensor that are left out; none if empty.
     """
 
     steps: tuple[Step, ...]
-    last: str
+    last: str = ""
+    squeezed: tuple[tuple[int, ...], ...] = ()
 
     @property
     def operations(self) -> int:
@@ -64,7 +48,8 @@ def plan(equation: str, shapes: tuple[tuple[int, ...], ...], marked: str = "") -
     Args:
         equation: as for einsum, every index one letter, without "...".
         shapes: of the tensors.
-        marked: an index, such as the batch; steps in which it takes part are told.
+        marked: an index, such as the batch; steps in which it takes part are told. Tensors may
+            have another size of it when the plan is run.
 
     Raises:
         ConfigError: for an equation that doesn't fit the shapes.
@@ -72,19 +57,14 @@ def plan(equation: str, shapes: tuple[tuple[int, ...], ...], marked: str = "") -
     terms, output, sizes = _parse(equation, shapes)
     if len(terms) == 1:
         return Plan((), equation)
+    # bonds of rank 1 would only make products look like something else
+    thin = {c for c, size in sizes.items() if size == 1 and c not in output + marked}
+    squeezed = tuple(tuple(k for k, c in enumerate(term) if c in thin) for term in terms)
+    terms = ["".join(c for c in term if c not in thin) for term in terms]
     order = _exhaustive if len(terms) <= EXHAUSTIVE else _greedy
     pairs = order([frozenset(term) for term in terms], frozenset(output), sizes)
-    steps, current = [], list(terms)
-    for number, (i, j) in enumerate(pairs):
-        a, b = current[i], current[j]
-        rest = [term for k, term in enumerate(current) if k not in (i, j)]
-        wanted = set(output).union(*rest)
-        final = number == len(pairs) - 1
-        result = output if final else "".join(dict.fromkeys(c for c in a + b if c in wanted))
-        operations = math.prod(sizes[c] for c in set(a + b))
-        steps.append(Step(i, j, f"{a},{b}->{result}", operations, marked in a + b and marked != ""))
-        current = [*rest, result]
-    return Plan(tuple(steps), f"{output}->{output}")
+    steps = tuple(arrange(terms, output, sizes, pairs, marked))
+    return Plan(steps, "", squeezed if thin else ())
 
 
 def run(steps: Plan, tensors: Sequence[Tensor]) -> Tensor:
@@ -92,10 +72,11 @@ def run(steps: Plan, tensors: Sequence[Tensor]) -> Tensor:
     current = list(tensors)
     if not steps.steps:
         return torch.einsum(steps.last, current[0])
+    if steps.squeezed:
+        current = [t.squeeze(k) if k else t for t, k in zip(current, steps.squeezed, strict=True)]
     for step in steps.steps:
-        made = torch.einsum(step.equation, current[step.first], current[step.second])
-        current = [t for k, t in enumerate(current) if k not in (step.first, step.second)]
-        current.append(made)
+        second = current.pop(step.second)
+        current.append(step(current.pop(step.first), second))
     return current[0]
 
 

@@ -6,8 +6,9 @@ places between bonds, over channels out of them. For CP that is Lebedev et al., 
 of the inputs leads to both of its bonds, one of which is then summed along with the places. Groups
 share the core of the inputs and that of the places.
 
-"reconstructed" multiplies the kernel out and convolves once. "auto" takes the one with fewer
-operations at the sizes that come, known before running. The attribute can be changed at any time.
+"reconstructed" multiplies the kernel out and convolves once. "auto" takes the steps where they need
+less than half the operations at the sizes that come, known before running. The attribute can be
+changed at any time.
 """
 
 import math
@@ -24,7 +25,7 @@ from zoo.functional import tensor_network as tn
 from zoo.functional.precision import check_precision
 from zoo.functional.tensor_network import Rank
 from zoo.layers.clifford.convolution import per_axis
-from zoo.layers.tensor_network.linear import Contraction, check_contraction
+from zoo.layers.tensor_network.linear import Contraction, check_contraction, pays
 from zoo.layers.tensor_network.weight import FactorizedTensor, MatrixFormat
 
 _CONV: dict[int, Callable[..., Tensor]] = {
@@ -205,15 +206,15 @@ class _FactorizedConv(nn.Module):
         Args:
             batch: its first size.
             grid: its places along each axis.
-            contraction: which of the two, or "auto" for the smaller number.
+            contraction: which of the two, or "auto" for the one that is taken.
 
         Raises:
             ConfigError: for an unknown contraction.
         """
         check_contraction(type(self).__name__, contraction)
         if contraction == "auto":
-            kinds: tuple[Contraction, Contraction] = ("factorized", "reconstructed")
-            return min(self.operations(batch, grid, kind) for kind in kinds)
+            factorized = self._counted(batch, grid)
+            contraction = "factorized" if factorized else "reconstructed"
         outputs, inputs, *size = self.weight.shape
         after = batch * math.prod(self._places(grid))
         if contraction == "reconstructed" or self.weight.format == "dense":
@@ -262,8 +263,12 @@ class _FactorizedConv(nn.Module):
             return False
         if self.contraction != "auto":
             return self.contraction == "factorized"
+        return self._counted(batch, grid)
+
+    def _counted(self, batch: int, grid: Sequence[int]) -> bool:
+        """Whether the steps pay."""
         factorized = self.operations(batch, grid, "factorized")
-        return factorized < self.operations(batch, grid, "reconstructed")
+        return pays(factorized, self.operations(batch, grid, "reconstructed"))
 
     def _in_steps(self, x: Tensor) -> Tensor:
         """Into the bonds, over the places, out of the bonds."""

@@ -3,7 +3,8 @@ r"""Linear maps with factorised weights.
 Novikov et al., *Tensorizing neural networks*, NeurIPS 2015 (arXiv:1509.06569) for trains; CP,
 Tucker and rings likewise. y = W x + b, with W in cores: either W is multiplied out and then applied
 ("reconstructed"), or x goes through the cores one by one ("factorized"). Both orders and their
-operations are known before anything runs; "auto" takes the one with fewer.
+operations are known before anything runs; "auto" goes through the cores where that takes less than
+half the operations: products with thin cores run slower than one with a full matrix.
 """
 
 import math
@@ -40,8 +41,8 @@ class FactorizedLinear(nn.Module):
         format: "cp", "tucker", "tt", "tr" or "dense".
         rank: of the bonds; see `zoo.functional.tensor_network.resolve_rank`.
         bias: adds a learnt number to each output.
-        contraction: "factorized", "reconstructed", or "auto" for the one with fewer operations at
-            the number of rows that come. Can be set later.
+        contraction: "factorized", "reconstructed", or "auto": factorized where that takes less than
+            half the operations, at the number of rows that come. Can be set later.
 
     Raises:
         ConfigError: for sizes, shapes, formats or ranks that don't fit.
@@ -132,7 +133,7 @@ class FactorizedLinear(nn.Module):
         kind = self.contraction if contraction is None else contraction
         check_contraction(type(self).__name__, kind)
         if kind == "auto":
-            return min(self.operations(rows, "factorized"), self.operations(rows, "reconstructed"))
+            kind = "factorized" if self._factorized(rows) else "reconstructed"
         once, per_row = self._counts[kind]
         return once + rows * per_row
 
@@ -154,12 +155,13 @@ class FactorizedLinear(nn.Module):
         flat = x.reshape(rows, *self.weight.in_shape)
         out = tn.run(self._plan, [flat, *self.weight.tensors()])
         out = out.reshape(*x.shape[:-1], self.out_features)
-        return out if self.bias is None else out + self.bias
+        # nothing else holds the products yet, so that they needn't be copied
+        return out if self.bias is None else out.add_(self.bias)
 
     def _factorized(self, rows: int) -> bool:
         if self.contraction != "auto":
             return self.contraction == "factorized"
-        return self.operations(rows, "factorized") < self.operations(rows, "reconstructed")
+        return pays(self.operations(rows, "factorized"), self.operations(rows, "reconstructed"))
 
     def extra_repr(self) -> str:
         """Shown by print."""
@@ -167,6 +169,11 @@ class FactorizedLinear(nn.Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}, contraction={self.contraction!r}"
         )
+
+
+def pays(factorized: int, reconstructed: int) -> bool:
+    """Whether to go through the cores, of the operations of both."""
+    return 2 * factorized < reconstructed
 
 
 def check_contraction(title: str, contraction: str) -> None:

@@ -12,7 +12,9 @@ from zoo.layers.tensor_network.linear import FactorizedLinear
 Factorized = FactorizedLinear | FactorizedConv1d | FactorizedConv2d | FactorizedConv3d
 #: the classes of it
 FACTORIZED = (FactorizedLinear, FactorizedConv1d, FactorizedConv2d, FactorizedConv3d)
-_CONVS = {c.plain: c for c in (FactorizedConv1d, FactorizedConv2d, FactorizedConv3d)}
+_CONVS: dict[type[nn.Module], Any] = {
+    c.plain: c for c in (FactorizedConv1d, FactorizedConv2d, FactorizedConv3d)
+}
 
 
 def replaceable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
