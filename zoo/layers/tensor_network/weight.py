@@ -11,6 +11,7 @@ from typing import Literal, Self, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from zoo.errors import ConfigError, nearest
 from zoo.functional import tensor_network as tn
@@ -126,9 +127,10 @@ class FactorizedTensor(nn.Module):
 
     def tensors(self) -> list[Tensor]:
         """The cores as tensors, complex ones as such."""
-        cores: list[Tensor] = list(
-            self.cores.parameters(recurse=False)
-        )  # three times as fast as by index
+        if parametrize.is_parametrized(self.cores):  # adapters: what is used is not what is stored
+            cores: list[Tensor] = list(self.cores)
+        else:  # three times as fast as by index
+            cores = list(self.cores.parameters(recurse=False))
         return [torch.view_as_complex(core) for core in cores] if self.is_complex else cores
 
     def to_tensor(self) -> Tensor:
