@@ -12,8 +12,8 @@ from zoo.errors import ConfigError
 
 #: one sentence each, for `zoo doctor` and the documentation
 VARIABLES: Final = {
-    "ZOO_CACHE": "folder for downloaded weights (default: `geometric-zoo` in the user's cache "
-    "folder)",
+    "ZOO_CACHE": "folder for downloaded weights and compiled code (default: `geometric-zoo` in the "
+    "user's cache folder)",
     "ZOO_CACHE_RO": "shared cache folders, separated by `:`, that are searched first and never "
     "written",
     "ZOO_MIRROR": "addresses or folders to take weights from instead of the published ones, "
