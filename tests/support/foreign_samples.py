@@ -81,7 +81,11 @@ def _field(model: SampleModel, kind: str, path: Path) -> Foreign:
         "kind": rng.normal(size=(COUNT, *outputs)).astype(np.float32),
     }
     np.savez(path, **arrays)  # type: ignore[arg-type]
-    return Foreign(path, {"x": "measured", "y": "kind", "grid": "where"}, COUNT)
+    # in the place of the training data, which takes minutes to make for some models
+    old = path.with_name("old.npz")
+    np.savez(old, a=arrays["measured"], u=arrays["kind"], grid=arrays["where"])
+    keys = {"x": "measured", "y": "kind", "grid": "where"}
+    return Foreign(path, keys, COUNT, {"old_data": str(old)})
 
 
 def _graph(model: SampleModel, kind: str, path: Path) -> Foreign:
