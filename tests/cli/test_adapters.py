@@ -37,7 +37,7 @@ def test_what_is_wrong_is_said(cli: Cli, weights: Path, frames: Path, tmp_path: 
     start = ["finetune", weights, frames, "-o", tmp_path / "out"]
     for words, part in [
         (["--method", "adapter:rank=4"], "no option 'rank=4'"),
-        (["--method", "adapter:r=500"], "nothing can be adapted with tucker of rank 500"),
+        (["--method", "adapter:r=500"], "nothing can be adapted with lora of rank 500"),
         (["--method", "adapter:targets=layer.*"], "did you mean 'layers.*'"),
         (["--method", "full", "--merge"], "merge is for method='adapter'"),
     ]:

@@ -125,11 +125,18 @@ def test_constrained_and_small_parameters_are_left_out() -> None:
         adapters.attach(model, AdapterConfig(rank=4, targets=("thin.*",)))
 
 
+def test_weights_that_adapters_save_least_on_are_passed_over_unless_named() -> None:
+    model = nn.Sequential(nn.Linear(8, 64), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 4))
+    assert list(adapters.choose(model, AdapterConfig(rank=2))) == ["1.weight", "2.weight"]
+    named = AdapterConfig(rank=2, targets=("*.weight",))
+    assert list(adapters.choose(model, named)) == [f"{n}.weight" for n in range(4)]
+
+
 def test_what_can_not_be_is_refused() -> None:
     layer = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
     with pytest.raises(ConfigError, match="did you mean '0.weight'"):
         adapters.attach(layer, AdapterConfig(rank=1, targets=("0.wight",)))
-    with pytest.raises(ConfigError, match="nothing can be adapted with tucker of rank 9"):
+    with pytest.raises(ConfigError, match="nothing can be adapted with lora of rank 9"):
         adapters.attach(layer, AdapterConfig(rank=9))
     with pytest.raises(ConfigError, match="nothing can be adapted .*fewer than two axes"):
         adapters.attach(nn.LayerNorm(4), AdapterConfig(rank=1))
@@ -196,7 +203,8 @@ def _adapted(name: str) -> tuple[nn.Module, nn.Module, list[str]]:
         torch.manual_seed(0)
         model = unsettled(zoo.create(name, **spec.test_config)).double()
     with_adapters = copy.deepcopy(model)
-    return model, with_adapters, adapters.attach(with_adapters, AdapterConfig(rank=1))
+    config = AdapterConfig(rank=1, targets=("*",))
+    return model, with_adapters, adapters.attach(with_adapters, config)
 
 
 @pytest.mark.parametrize("name", sorted(registry.specs()))

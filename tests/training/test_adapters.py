@@ -166,7 +166,7 @@ def test_methods_are_read_in_any_order() -> None:
     found = parse("adapter:targets=layers.*+-*.bias,dropout=0.1,kind=lora,scale=2,r=3").adapter
     assert found == adapters.AdapterConfig("lora", 3, 2.0, 0.1, ("layers.*", "-*.bias"))
     assert parse("adapter").adapter == adapters.AdapterConfig()
-    assert parse("full").rate < parse("adapter:kind=lora").rate < parse("adapter").rate
+    assert parse("full").rate < parse("adapter").rate < parse("adapter:kind=tucker").rate
 
 
 def test_what_adapters_can_not_do_is_refused(
@@ -174,7 +174,7 @@ def test_what_adapters_can_not_do_is_refused(
 ) -> None:
     for match, options in (
         ("matches no parameter; did you mean", {"method": "adapter:targets=layer.*"}),
-        ("nothing can be adapted with tucker of rank 64", {"method": "adapter:r=64"}),
+        ("nothing can be adapted with lora of rank 64", {"method": "adapter:r=64"}),
         ("everything is frozen but what targets= names", {"method": "adapter", "freeze": "a.*"}),
         ("merge is for method='adapter'", {"method": "head", "merge": True}),
     ):

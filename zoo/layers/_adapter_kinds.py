@@ -22,11 +22,11 @@ class AdapterConfig:
         rank: r of the module's docstring; of each weight at most what its axes allow.
         scale: s.
         dropout: part of the core's entries, or of LoRA's components, left out of each step.
-        targets: shell patterns of parameter names; those that begin with "-" leave names out. All
-            that can be adapted if there are no others.
+        targets: shell patterns of parameter names; those that begin with "-" leave names out. If
+            there are none, all that is worth it: see `zoo.layers.adapters`.
     """
 
-    kind: str = "tucker"
+    kind: str = "lora"
     rank: int = 8
     scale: float = 1.0
     dropout: float = 0.0

@@ -19,7 +19,9 @@ multiplicities, paths and grades. So every real parameter with two or more axes 
 be adapted, and symmetry stays exact. Left out are points of a manifold
 (`geoopt.ManifoldParameter`), the coordinates `raw` of constrained matrices (Stiefel, positive
 definite, subspaces, the ball), tables of `nn.Embedding`, weights that are parametrised already, and
-weights that hold no more numbers than an adapter of the rank.
+weights that hold no more numbers than an adapter of the rank. Unless told which, adapters also pass
+over weights that they would save least on, short in one axis, such as those of radial functions and
+last layers: where an adapter's share of the weight is more than 1.5 times the share of all.
 
 Deviations: the paper's dropout acts on the layer's input, which a parametrisation does not see;
 here it drops entries of the core, or components of LoRA, for a whole step. A grouped convolution
@@ -43,6 +45,8 @@ from zoo.layers._adapter_kinds import AdapterConfig as AdapterConfig
 from zoo.layers._adapter_kinds import LoraAdapter as LoraAdapter
 from zoo.layers._adapter_kinds import TuckerAdapter as TuckerAdapter
 
+#: times the share of all adapters in their weights: where it is more, a weight isn't worth one
+WORTH = 1.5
 #: name of parameters whose values a constraint is computed from
 CONSTRAINED = "raw"
 
@@ -114,7 +118,16 @@ def choose(
             f"{len(chosen)} parameters ({shown or 'there are none'}): take a lower rank, or "
             "method 'full'"
         )
-    return fitting
+    return fitting if config.targets else _worthwhile(fitting, config)
+
+
+def _worthwhile(fitting: Mapping[str, Place], config: AdapterConfig) -> dict[str, Place]:
+    """Without the weights that adapters save least on."""
+    whole = {name: place.parameter.numel() for name, place in fitting.items()}
+    size = KINDS[config.kind].size
+    added = {name: size(place.parameter.shape, config.rank) for name, place in fitting.items()}
+    most = WORTH * sum(added.values()) / sum(whole.values())
+    return {name: place for name, place in fitting.items() if added[name] <= most * whole[name]}
 
 
 def _matching(known: Mapping[str, Place], patterns: Sequence[str]) -> dict[str, Place]:

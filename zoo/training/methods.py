@@ -7,8 +7,8 @@ freeze:PATTERN[,PATTERN]    everything but the parameters of these names (shell 
 replay[:frac=,frames=]      full, with frames of the old training data in every batch
 ewc[:lambda=,frames=]       full, with a spring on what mattered to the old data
 adapter[:r=,kind=,...]      low-rank changes of the weights alone (`zoo.layers.adapters`), and they
-                            are stored alone: kind=tucker or lora, r=8, scale=1, dropout=0,
-                            targets=PATTERN+PATTERN (names of parameters; all that can be adapted)
+                            are stored alone: kind=lora or tucker, r=8, scale=1, dropout=0,
+                            targets=PATTERN+PATTERN (names of parameters; all that are worth it)
 """
 
 from collections.abc import Callable, Mapping
@@ -88,7 +88,7 @@ def parse(text: str) -> Method:
 def _adapter(text: str, rest: str) -> AdapterConfig:
     """`kind=lora,r=8,targets=layers.*+readout.*` as a configuration."""
     words = dict(part.partition("=")[::2] for part in rest.split(",") if "=" in part)
-    kind, targets = words.get("kind", "tucker"), words.get("targets")
+    kind, targets = words.get("kind", AdapterConfig.kind), words.get("targets")
     numbers = ",".join(p for p in rest.split(",") if p.partition("=")[0] not in ("kind", "targets"))
     known: dict[str, Callable[[str], float]] = {"r": int, "scale": float, "dropout": float}
     values = _options(text, numbers, known | {"kind": float, "targets": float})
