@@ -194,6 +194,22 @@ def test_a_group_that_is_not_orthogonal() -> None:
         assert tp.hom_dimension(turns, 2, m, 0) == DIMENSIONS["SO", 2][m]
 
 
+def test_a_numerical_basis_depends_on_the_space_alone() -> None:
+    """So that weights stored with one mean the same with another."""
+    turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)).double())[
+        0
+    ]
+    swap, cycle = (turn @ torch.eye(4).double()[p] @ turn.T for p in ([1, 0, 2, 3], [1, 2, 3, 0]))
+    one, other = (
+        tp.equivariant_basis(tp.MatrixGroup(torch.stack(pair)), 4, 2, 2, kind="numerical")
+        for pair in ((swap, cycle), (cycle, swap))
+    )
+    assert len(one) == 15
+    torch.testing.assert_close(one.tensors, other.tensors, rtol=0, atol=1e-9)
+    rows = one.orthonormal
+    torch.testing.assert_close(rows @ rows.mT, torch.eye(15).double(), rtol=0, atol=1e-12)
+
+
 def groups_on(n: int) -> list[tp.Group]:
     made = [tp.as_group(name) for name in tp.GROUPS if name != "Sp" or n % 2 == 0]
     return [*made, tp.graph_automorphisms(undirected(cycle(n)), n)]
@@ -235,6 +251,8 @@ def test_groups_have_names() -> None:
         (lambda: tp.hom_dimension("S", 3, -1, 1), "order_in=-1"),
         (lambda: tp.hom_dimension("Q", 3, 1, 1), "no family of groups"),
         (lambda: tp.as_group(tp.PermutationGroup), "given by generators"),
+        (lambda: tp.as_group(3), "3 is no group"),  # type: ignore[arg-type]
+        (lambda: tp.graph_automorphisms(np.array([[0.5], [1.0]]), 3), "aren't whole"),
         (lambda: tp.PermutationGroup([[0, 0]]), "no permutation"),
         (lambda: tp.PermutationGroup([[1, 0], [0, 1, 2]]), "of one length"),
         (lambda: tp.PermutationGroup([]), "needs a generator"),

@@ -39,9 +39,12 @@ def graph_automorphisms(
     """
     if num_nodes < 1:
         raise ConfigError(f"num_nodes={num_nodes}; expected 1 or more")
-    edges = np.asarray(edge_index, dtype=np.int64)
+    given = np.asarray(edge_index)
+    edges = given.astype(np.int64)
     if edges.ndim != 2 or len(edges) != 2:
         raise ConfigError(f"edge_index has the shape {edges.shape}; expected (2, edges)")
+    if not np.array_equal(edges, given):
+        raise ConfigError(f"edge_index holds numbers in {given.dtype} that aren't whole")
     if edges.size and not 0 <= edges.min() <= edges.max() < num_nodes:
         raise ConfigError(
             f"edges run from {edges.min()} to {edges.max()}, but the nodes are 0 to {num_nodes - 1}"

@@ -161,6 +161,8 @@ def as_group(group: Group | type[Group] | str) -> Group:
         if found is None:
             raise ConfigError(f"no family of groups is called {group!r}: {nearest(group, GROUPS)}")
         return found()
+    if not isinstance(group, type):
+        raise ConfigError(f"{group!r} is no group: expected a Group or one of {', '.join(GROUPS)}")
     if group not in GROUPS.values():
         raise ConfigError(f"{group.__name__} is given by generators: make one first")
     return group()

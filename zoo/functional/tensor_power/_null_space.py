@@ -15,12 +15,16 @@ from zoo.functional.tensor_power._groups import Group, along
 #: entries of a map at most: their square is held in memory
 ENTRIES = 4096
 _TOLERANCE = 1e-10  # of squares of singular values, relative to the largest
+_BEGINNING = 1e-6  # smaller entries begin no row
 
 
 def null_space(
     group: Group, n: int, order_in: int, order_out: int
 ) -> Float[Tensor, "count entries"]:
-    """An orthonormal basis of the equivariant maps, as rows, in float64.
+    """The orthonormal basis in echelon form of the equivariant maps, as rows, in float64.
+
+    It depends on the space alone, not on how or where it was computed: weights of a layer that are
+    stored mean the same maps when they are read.
 
     One condition after another cuts down the space that is left. An element that differs from
     the identity by less than 1e-5 is not told from it.
@@ -50,7 +54,7 @@ def null_space(
         basis = _cut(basis, _changed(basis, element, n, order_in, order_out))
     for element in group.lie_algebra(n):
         basis = _cut(basis, _derived(basis, element, n, order_in, order_out))
-    return basis
+    return _echelon(basis)
 
 
 def _changed(rows: Tensor, element: Tensor, n: int, order_in: int, order_out: int) -> Tensor:
@@ -80,3 +84,18 @@ def _cut(basis: Tensor, images: Tensor) -> Tensor:
     kept = vectors[:, values <= _TOLERANCE * max(float(values[-1]), 1.0)]
     rows: Tensor = torch.linalg.qr(basis.mT @ kept)[0].mT
     return rows
+
+
+def _echelon(basis: Tensor) -> Tensor:
+    """The orthonormal basis of a space whose rows begin ever later, with positive numbers."""
+    turn = basis.new_zeros(0, len(basis))  # rows of it, from the columns where a row begins
+    for column in basis.T:
+        if len(turn) == len(basis):
+            break
+        rest = column
+        for _ in range(2):  # twice is enough (Kahan)
+            rest = rest - (turn @ rest) @ turn
+        length = torch.linalg.vector_norm(rest)
+        if length > _BEGINNING:
+            turn = torch.cat([turn, (rest / length)[None]])
+    return turn @ basis
