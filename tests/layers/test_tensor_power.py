@@ -139,6 +139,7 @@ def test_gradients_of_every_order(name: str, n: int, k: int) -> None:
         ((tp.PermutationGroup([[1, 0]]), 1, 1, 2, 3), {"n": 3}, "acts on R\\^2"),
         ((tp.PermutationGroup([[1, 2, 3, 4, 5, 6, 7, 8, 9, 0]]), 4, 4, 2, 3), {}, "10\\^8"),
         (("S", 6, 6, 2, 3), {}, "4213597 diagrams"),
+        (("A", 3, 3, 2, 3), {"n": 7}, "alternating tensor, which is made for n up to 6"),
     ],
 )
 def test_bad_arguments(arguments: Any, options: Any, words: str) -> None:
@@ -167,6 +168,16 @@ def test_bad_inputs() -> None:
             call()
     with pytest.raises(ConfigError, match="n=3 is odd"):
         make("Sp", 1, 1)(tensor(1, 3))
+
+
+def test_empty_batches() -> None:
+    ring = tp.PermutationGroup([[1, 2, 0]])
+    empty = torch.zeros(0, 2, 3, 3, dtype=torch.float64)
+    nodes = torch.zeros(0, 3, dtype=torch.bool)
+    for implementation in ("diagram", "dense"):
+        layer = make("S", 2, 2, implementation=implementation)
+        assert layer(empty).shape == layer(empty, mask=nodes).shape == (0, 3, 3, 3)
+    assert make(ring, 2, 1)(empty).shape == (0, 3, 3)
 
 
 def test_pointwise_activations() -> None:

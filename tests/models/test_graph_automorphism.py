@@ -47,6 +47,7 @@ def test_graphs(changes: dict[str, Any], nodes: int, maps: int, order: int) -> N
     assert len(model.group.elements()) == order
     x = torch.randn(2, nodes, 1, dtype=torch.float64)
     assert model({"x": x})["prediction"].shape == (2, nodes, 1)
+    assert model({"x": x[:0]})["prediction"].shape == (0, nodes, 1)
 
 
 def test_a_turned_ring() -> None:
@@ -83,6 +84,7 @@ def test_the_data_have_the_symmetry_of_the_ring() -> None:
         ({"graph": "given"}, "needed there"),
         ({"edges": [[0, 1]]}, "needed there"),
         ({"graph": "given", "size": [2], "edges": [[0, 2]]}, "nodes are 0 to 1"),
+        ({"graph": "given", "size": [6], "edges": [[0, 1, 2], [3, 4, 5]]}, "expected pairs"),
         ({"size": [70], "order": 2}, "MB"),
     ],
 )

@@ -136,6 +136,9 @@ def _graph(
         raise ConfigError("edges, and their direction, are for graph='given', and needed there")
     nodes = int(np.prod(size))
     if edges is not None:
+        odd = [pair for pair in edges if len(pair) != 2]
+        if odd:
+            raise ConfigError(f"edges hold {odd[0]}: expected pairs of nodes")
         pairs = np.array([*edges], dtype=np.int64).reshape(-1, 2).T
     elif name == "complete":
         pairs = np.array([(i, j) for i in range(nodes) for j in range(i)]).reshape(-1, 2).T

@@ -105,6 +105,13 @@ class TensorPowerLinear(ConstantModule):
         self.diagrams = _independent(self.group, self.n, self.order_in, self.order_out)
         if bias:
             self.constants = _independent(self.group, self.n, 0, self.order_out)
+        signs = any(diagram.legs for diagram in (*self.diagrams, *self.constants))
+        if signs and self.n is not None and self.n > tp.LARGEST_EPSILON:
+            raise ConfigError(
+                f"{self.group}, n={self.n}, orders {self.order_in} -> {self.order_out}: some maps "
+                f"hold an alternating tensor, which is made for n up to {tp.LARGEST_EPSILON}; take "
+                "lower orders"
+            )
         return len(self.diagrams), len(self.constants)
 
     def _few(self) -> bool:
@@ -216,16 +223,17 @@ class TensorPowerLinear(ConstantModule):
         else:
             maps, powers = self.get_buffer("maps"), [0] * self.weight.shape[-1]
         d, outputs, inputs = maps.shape[0], n**self.order_out, n**self.order_in
+        flat = x.reshape(len(x), self.in_channels, inputs)
         if isinstance(divisor, Tensor):  # one for each sample: after the maps, before the channels
             scale = divisor.to(x)[:, None] ** -x.new_tensor(powers)
-            each = torch.einsum("dij,bcj->bdci", maps, x.reshape(len(x), -1, inputs))
+            each = torch.einsum("dij,bcj->bdci", maps, flat)
             mixed = torch.einsum("ocd,bdci,bd->boi", self.weight, each, scale)
         else:
             weight = self.weight * x.new_tensor([float(divisor) ** -power for power in powers])
             matrix = (weight.reshape(-1, d) @ maps.reshape(d, -1)).reshape(
                 self.out_channels, self.in_channels, outputs, inputs
             )
-            mixed = torch.einsum("ocij,bcj->boi", matrix, x.reshape(len(x), -1, inputs))
+            mixed = torch.einsum("ocij,bcj->boi", matrix, flat)
         if self.bias is not None:
             if self.constants:
                 own = _dense(self.constants, n, self.order_out, self.group).to(x)
