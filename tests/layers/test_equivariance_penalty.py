@@ -144,6 +144,15 @@ def test_outputs_of_any_model() -> None:
     assert abs(draws[0] - 2 * draws[1]) < 1e-9 * draws[0]
 
 
+def test_groups_that_are_called_alike() -> None:
+    it = layer(TensorSpace("1x1", 3), TensorSpace("1x1", 3))
+    swap, cycle = PermutationGroup([[1, 0, 2]]), PermutationGroup([[1, 2, 0]])
+    alone = [float(EquivariancePenalty(it, {group: 1.0})().detach()) for group in (swap, cycle)]
+    both = EquivariancePenalty(it, {swap: 1.0, cycle: 2.0})
+    assert len(both.parts()) == 2
+    assert abs(float(both().detach()) - alone[0] - 2 * alone[1]) < 1e-12
+
+
 def test_a_translation_that_is_missed() -> None:
     def centred(batch: Data) -> dict[str, Tensor]:
         return {"prediction": batch.vel}
@@ -165,6 +174,8 @@ def test_refusals() -> None:
         EquivariancePenalty(it, {})
     with pytest.raises(ConfigError, match="form='layers'"):
         EquivariancePenalty(it, {"O": 1.0}, form="layers")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"O\(n\) is given twice"):
+        EquivariancePenalty(it, {"O": 1.0, "O(n)": 2.0})
     with pytest.raises(ConfigError, match="no family of groups is called 'U'"):
         EquivariancePenalty(it, {"U": 1.0})
     with pytest.raises(ConfigError, match="n=3 is odd"):

@@ -88,7 +88,7 @@ class EquivariancePenalty:
                 for group, value in weights.items()
             ]
             return
-        self.layers = _declared(model, spaces or {}, weights)
+        self.layers = _declared(model, spaces or {}, _named(weights))
 
     def __call__(
         self, batch: Batch | None = None, generator: torch.Generator | None = None
@@ -148,7 +148,7 @@ class _Layer:
         name: str,
         layer: nn.Linear,
         spaces: tuple[TensorSpace, TensorSpace],
-        weights: Mapping[Any, float],
+        weights: Mapping[str, tuple[Group, float]],
     ) -> None:
         first, last = spaces
         if (layer.in_features, layer.out_features) != (first.size, last.size):
@@ -157,11 +157,10 @@ class _Layer:
                 f"map {first} to {last}, {first.size} to {last.size}"
             )
         self.layer, self.spaces = layer, spaces
-        self.weights = {str(as_group(group)): float(value) for group, value in weights.items()}
-        self.bases: dict[str, dict[tuple[int, int], EquivariantBasis]] = {}
-        for group in weights:
-            of = as_group(group)
-            self.bases[str(of)] = _bases(name, of, spaces)
+        self.weights = {key: value for key, (_, value) in weights.items()}
+        self.bases: dict[str, dict[tuple[int, int], EquivariantBasis]] = {
+            key: _bases(name, group, spaces) for key, (group, _) in weights.items()
+        }
 
     def distances(self) -> dict[str, Tensor]:
         """weight * ||W - P W||^2 by group, biases too."""
@@ -204,7 +203,25 @@ def _kind(group: Group) -> Literal["diagram", "orbit", "numerical"]:
     return "orbit" if group.permutes else "numerical"
 
 
-def _declared(model: Any, given: Mapping[str, Any], weights: Mapping[Any, float]) -> list[_Layer]:
+def _named(weights: Mapping[Any, float]) -> dict[str, tuple[Group, float]]:
+    """Name -> group and weight; groups that are called alike are numbered.
+
+    Raises:
+        ConfigError: for one group twice.
+    """
+    found: dict[str, tuple[Group, float]] = {}
+    for given, value in weights.items():
+        group = as_group(given)
+        if any(group == other for other, _ in found.values()):
+            raise ConfigError(f"weights: {group} is given twice; say one weight")
+        alike = sum(str(other) == str(group) for other, _ in found.values())
+        found[f"{group} ({alike + 1})" if alike else str(group)] = group, float(value)
+    return found
+
+
+def _declared(
+    model: Any, given: Mapping[str, Any], weights: Mapping[str, tuple[Group, float]]
+) -> list[_Layer]:
     """The layers that say, or are said, which spaces they map between."""
     modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
     for name in given:
