@@ -196,7 +196,8 @@ def test_the_order_of_points(kind: Kind) -> None:
 def test_cells_turn_with_their_atoms() -> None:
     class Cells(nn.Module):
         def forward(self, batch: Data) -> dict[str, Tensor]:
-            return {"stress": torch.sin(batch.cell) + batch.cell.mT @ batch.cell}
+            cell = batch.cell.reshape(-1, 3, 3)
+            return {"stress": torch.sin(cell) + cell.mT @ cell}
 
     batch, matrix = clouds(), orthogonal(3, -1.0)
     batch.cell = random(3, 3, 3)
@@ -205,6 +206,12 @@ def test_cells_turn_with_their_atoms() -> None:
     moved.cell = batch.cell @ matrix.T
     wanted = matrix @ model(batch)["stress"] @ matrix.T
     assert (model(moved)["stress"] - wanted).abs().max() < 1e-12
+    for one in (batch, moved):  # as PyG joins cells (3, 3)
+        one.cell = one.cell.flatten(0, 1)
+    assert (model(moved)["stress"] - wanted).abs().max() < 1e-12
+    batch.cell = random(3, 2, 2)
+    with pytest.raises(UnsupportedInputError, match=r"cell has the shape \(3, 2, 2\)"):
+        model(batch)
 
 
 @pytest.mark.parametrize("kind", ["all", "minimal"])

@@ -210,8 +210,8 @@ class Action:
             if given is not None and other != name:
                 changed[other] = self._turned_vectors(other, given, mine)
         cell = batch.get("cell")
-        if isinstance(cell, Tensor) and tuple(cell.shape) == tuple(matrices.shape):
-            changed["cell"] = cell @ matrices
+        if isinstance(cell, Tensor):
+            changed["cell"] = _turned_cells(cell, matrices)
         if not isinstance(batch, Data):
             return {**batch, **changed}
         result = copy.copy(batch)
@@ -354,3 +354,14 @@ def turned(
 def _along(vectors: Tensor, like: Tensor) -> Tensor:
     """Vectors (rows, d) to broadcast against (rows, ..., d)."""
     return vectors.reshape(len(vectors), *[1] * (like.ndim - 2), vectors.shape[-1])
+
+
+def _turned_cells(cells: Tensor, matrices: Tensor) -> Tensor:
+    """Rows of cells (samples, d, d), or below each other as PyG joins those of (d, d)."""
+    samples, dim, _ = matrices.shape
+    if tuple(cells.shape) not in ((samples, dim, dim), (samples * dim, dim)):
+        raise UnsupportedInputError(
+            f"cell has the shape {tuple(cells.shape)}; expected ({samples}, {dim}, {dim}) for "
+            f"{samples} samples"
+        )
+    return (cells.reshape(samples, dim, dim) @ matrices).reshape(cells.shape)
