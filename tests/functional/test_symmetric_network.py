@@ -188,6 +188,10 @@ def test_refusals() -> None:
     (square,) = contractions([1], 2)
     with pytest.raises(UnsupportedInputError, match="tensor number 0 of order 1"):
         contract([torch.zeros(())], square)
+    with pytest.raises(UnsupportedInputError, match=r"lengths \[2, 3\]; expected one length"):
+        contract([random(4, 2), random(4, 3)], contractions([1, 1], 2)[1])
+    with pytest.raises(UnsupportedInputError, match=r"lengths \[2\]; expected 3, as"):
+        invariants(tensors([1, 1, 1], 2), contractions([1, 1, 1], 3, group="SO"))
     with pytest.raises(UnsupportedInputError, match="no tensors"):
         contract([], square)
     with pytest.raises(UnsupportedInputError, match="no networks are listed"):

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 import zoo
 from zoo.errors import ConfigError
 from zoo.functional.tensor_power import MatrixGroup, OrthogonalGroup, PermutationGroup
+from zoo.layers.tensor_power import TensorPowerLinear
 from zoo.testing import Law, equivariance_error
 
 RNG = torch.Generator().manual_seed(0)
@@ -113,6 +114,13 @@ def test_orders() -> None:
     assert max(matrix.values()) < 1e-12
 
 
+def test_layers_that_begin_with_scalars() -> None:
+    for group, order in (("O", 2), ("SO", 3)):
+        layer = TensorPowerLinear(group, 0, order, 1, 2, n=3)
+        assert max(equivariance_error(layer).values()) < 1e-12
+    assert max(equivariance_error(layer, "O").values()) > 1e-3  # a mirrored epsilon is another
+
+
 def test_outputs_are_chosen_by_name() -> None:
     def both(batch: Data) -> dict[str, Tensor]:
         return {"right": batch.pos.norm(dim=1), "wrong": batch.pos[:, 0]}
@@ -152,6 +160,7 @@ def test_single_precision_and_the_model_stays_as_it_is() -> None:
         ((torch.relu, "O", X), {"order_in": 2}, r"last 2 axes.*\(8, 3\)"),
         ((torch.relu, None, X), {}, "name a group: S, A, O"),
         ((lambda x: {"y": x}, "O", X), {}, "returned dict"),
+        ((lambda x: x[:, :2], "O", X), {}, r"of length 3 as in the inputs.*\(8, 2\)"),
         (("plain_gnn", OrthogonalGroup()), {}, "acts on tensors"),
         (("gcn", "none"), {}, "promises nothing"),
         ((3, "O"), {}, "a int is no model"),

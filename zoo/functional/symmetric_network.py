@@ -279,6 +279,7 @@ def _check(tensors: list[Any], network: Contraction, without: int | None) -> tor
     if not tensors:
         raise UnsupportedInputError("contract: no tensors are given")
     lead: torch.Size | None = None
+    axes: set[int] = set()
     for place, (number, order) in enumerate(zip(network.nodes, network.orders, strict=True)):
         if place == without:
             continue
@@ -291,6 +292,13 @@ def _check(tensors: list[Any], network: Contraction, without: int | None) -> tor
         shape = tensors[number].shape
         mine = shape[: len(shape) - order]
         lead = mine if lead is None else torch.broadcast_shapes(lead, mine)
+        axes |= set(shape[len(shape) - order :])
+    legs = len(network.legs)
+    if len(axes) > 1 or (legs and axes and axes != {legs}):
+        wanted = f"{legs}, as the network has an epsilon" if legs else "one length"
+        raise UnsupportedInputError(
+            f"contract: the tensors have axes of the lengths {sorted(axes)}; expected {wanted}"
+        )
     return torch.Size() if lead is None else lead
 
 

@@ -256,14 +256,15 @@ def _of_tensors(
     k = getattr(module, "order_in", 1) if order_in is None else order_in
     l = getattr(module, "order_out", 1) if order_out is None else order_out  # noqa: E741
     x = _tensor(module, inputs, k, dtype, seed)
-    n = _size(x, k, of)
+    of_inputs = _size(x, k, of) if k else None
     moved = copy.deepcopy(module).to(DTYPES[dtype]).eval()
     rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        plain = _answer(moved, x)
+    n = _size(plain, l, of, of_inputs)
     own = [*of.generators(n), *(torch.linalg.matrix_exp(a) for a in of.lie_algebra(n))]
     elements = {"generators": own, "random": [of.random_element(n, rng) for _ in range(_DRAWS)]}
     with torch.no_grad():
-        plain = _answer(moved, x)
-        _size(plain, l, of)
         if not bool(torch.isfinite(plain).all()):
             return dict.fromkeys(elements, float("inf"))
         scale = max(float(plain.abs().max()) if plain.numel() else 0.0, 1e-12)
@@ -283,17 +284,18 @@ def _tensor(module: nn.Module, inputs: Tensor | None, order: int, dtype: str, se
     return torch.randn(shape, generator=rng, dtype=torch.float64).to(DTYPES[dtype])
 
 
-def _size(x: Tensor, order: int, group: Group) -> int:
-    """n, once the last axes are known to have it."""
+def _size(x: Tensor, order: int, group: Group, n: int | None = None) -> int:
+    """n, once the last axes are known to have it; that of the inputs where it is given."""
     axes = set(x.shape[x.ndim - order :]) if 0 < order <= x.ndim else set()
-    if order and len(axes) != 1:
+    if order and (len(axes) != 1 or n not in (None, *axes)):
         raise ConfigError(
-            f"equivariance_error: {group} acts on the last {order} axes, which must be alike; "
-            f"the tensor has the shape {tuple(x.shape)}"
+            f"equivariance_error: {group} acts on the last {order} axes, which must be alike"
+            f"{'' if n is None else f', of length {n} as in the inputs'}; the tensor has the shape "
+            f"{tuple(x.shape)}"
         )
-    n = axes.pop() if axes else (group.size or 1)
-    group.check(n)
-    return n
+    size = axes.pop() if axes else (n or group.size or 1)
+    group.check(size)
+    return size
 
 
 def _answer(module: nn.Module, x: Tensor) -> Tensor:
