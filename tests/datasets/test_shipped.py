@@ -20,7 +20,7 @@ def test_they_are_there() -> None:
 
 
 #: computed when they are opened; here with few samples
-MADE = {"o5-hulls", "csmpn-hulls"}
+MADE = {"o5-hulls", "csmpn-hulls", "burgers", "darcy"}
 
 
 @pytest.mark.parametrize("name", zd.shipped())
