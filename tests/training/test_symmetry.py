@@ -20,6 +20,7 @@ from zoo.models._sample import SampleModel
 from zoo.testing import equivariance_error
 from zoo.training.fit import fit
 from zoo.training.recipe import Recipe
+from zoo.training.symmetry import SymmetryTerms
 
 MOVING: dict[str, Any] = {
     "model": {"name": "plain_gnn", "config": {"hidden_channels": 8, "num_layers": 1}},
@@ -95,6 +96,28 @@ def test_a_constraint_turns_labels_too_and_goes_on_where_it_stopped(moving: Path
     parts = last(moving / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole if "symmetry" in name)
     assert torch.equal(whole["model.embedding.weight"], parts["model.embedding.weight"])
+
+
+def test_all_axes_of_tensors_turn() -> None:
+    """A network on matrices that is equivariant pays nothing, and its labels turn with it."""
+    body = {"name": "brauer", "config": {"order_out": 2, "hidden_channels": 3}}
+    constraint = {"group": "O", "limit": 0.1}
+    symmetry = {"penalty": {"O": 1.0}, "constraint": constraint, "output": "tensor"}
+    given = {"recipe": 1, "name": "brauer-s.mine.r1", "model": body, "symmetry": symmetry}
+    given |= {"data": {"source": "hyperelastic"}, "task": {"kind": "regression"}}
+    recipe = Recipe.model_validate(given)
+    model = zoo.create("brauer", order_out=2, hidden_channels=3).double()
+    terms = SymmetryTerms(model, recipe)
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 5, 3, 3, generator=rng, dtype=torch.float64)
+    assert float(terms.penalties[0]({"x": x}, rng).detach()) < 1e-20
+    assert terms.constraint is not None
+    transform = terms.constraint.transform
+    moved = transform.apply({"x": x, "y": y}, transform.draw({"x": x}, rng))
+    for one, other in ((x, moved["x"]), (y, moved["y"])):  # traces stay
+        first, second = (t.diagonal(dim1=1, dim2=2).sum(1) for t in (one, other))
+        torch.testing.assert_close(first, second)
+        assert float((one - other).abs().max()) > 0.1
 
 
 def test_images(tmp_path: Path) -> None:

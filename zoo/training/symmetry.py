@@ -50,7 +50,7 @@ class SymmetryTerms(nn.Module):
         self.penalties = _penalties(model, section, domain)
         self.constraint: InvarianceConstraint | None = None
         if section.constraint is not None:
-            self.constraint = _constraint(section, section.constraint, domain, recipe)
+            self.constraint = _constraint(model, section.constraint, domain, recipe)
 
     def forward(self, task: TrainingTask, batch: Any) -> Tensor:
         """The sum of the terms on one batch; the same in a resumed run.
@@ -97,6 +97,7 @@ def _penalties(
                     output=section.output,
                     vectors=section.vectors,
                     scale=section.scale,
+                    order=_order(model, domain),
                 )
             )
         except ConfigError as problem:
@@ -109,6 +110,11 @@ def _penalties(
     return made
 
 
+def _order(model: Any, domain: str) -> int:
+    """How many axes of a sample turn: all of a tensor's, else the last."""
+    return len(model.sample_shape) if domain == "tensor" else 1
+
+
 def _outputs(model: Any) -> Any:
     """A potential's energies and forces alone: a stress needs three periodic directions."""
     return lambda batch: model(
@@ -117,8 +123,10 @@ def _outputs(model: Any) -> Any:
 
 
 def _constraint(
-    section: SymmetrySection, options: ConstraintSection, domain: str, recipe: Recipe
+    model: nn.Module, options: ConstraintSection, domain: str, recipe: Recipe
 ) -> InvarianceConstraint:
+    section = recipe.symmetry
+    assert section is not None
     transform: Transform
     if options.group is None:
         _check_domain(domain, _IMAGES, "constraint.angle")
@@ -126,7 +134,8 @@ def _constraint(
     else:
         _check_domain(domain, _AXES, "constraint.group")
         try:
-            action = Action(options.group, section.output, vectors=section.vectors)
+            order = _order(model, domain)
+            action = Action(options.group, section.output, vectors=section.vectors, order=order)
         except ConfigError as problem:
             raise RecipeError(f"symmetry.constraint.group: {problem}") from None
         task = recipe.task
