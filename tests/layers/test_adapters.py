@@ -15,6 +15,7 @@ from zoo import registry
 from zoo.errors import ConfigError, StateMismatchError
 from zoo.layers import adapters
 from zoo.layers.adapters import AdapterConfig, LoraAdapter, TuckerAdapter
+from zoo.layers.tensor_network import FactorizedTensor
 from zoo.testing import domain_of, plan, run_check, subject_of, unsettled
 
 KINDS = ("tucker", "lora")
@@ -178,6 +179,17 @@ def test_stored_adapters_come_back() -> None:
     stir(model)
     adapters.restore(other, config, adapters.state(model))
     assert torch.equal(other(x), model(x))
+
+
+@pytest.mark.parametrize("format", ["cp", "tucker", "tt", "tr"])
+def test_cores_keep_their_order_when_some_were_adapted(format: Any) -> None:
+    torch.manual_seed(0)
+    tensor = FactorizedTensor((6, 6, 6), format=format, rank=6, std=1.0)
+    adapters.attach(tensor, AdapterConfig(rank=1, targets=("cores.1",)))
+    stir(tensor)
+    before = tensor.to_tensor()
+    assert adapters.merge(tensor) == 1
+    assert torch.allclose(tensor.to_tensor(), before, atol=1e-5)
 
 
 def test_copies_keep_their_adapters() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.errors import ConfigError, DeviceError, UnsupportedInputError
 from zoo.layers.tensor_network import FactorizedSpectralConv
 from zoo.layers.tensor_network.spectral import low_modes
 
@@ -181,3 +181,5 @@ def test_unfit_fields() -> None:
         layer(torch.zeros(1, 3, 8, 8))
     with pytest.raises(UnsupportedInputError, match="is empty"):
         layer(torch.zeros(0, 2, 8, 8))
+    with pytest.raises(DeviceError, match="float16"):
+        layer.half()(torch.zeros(1, 2, 8, 8, dtype=torch.float16))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DataError, DeviceError
 from zoo.functional import tensor_network as tn
 
 
@@ -119,3 +119,22 @@ def test_a_tensor_of_zeros_and_one_of_rank_one() -> None:
     assert tn.greedy_structure_search(torch.zeros(3, 4, 5), 20).error == 0
     found = tn.greedy_structure_search(torch.ones(3, 4, 5), 20)
     assert found.error < 1e-6 and found.network.bonds == {}
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        tn.select_tucker_rank,
+        tn.greedy_structure_search,
+        tn.alternating_structure_search,
+        tn.cp_als,
+        lambda tensor, _: tn.decompose(tensor, "tucker", 1),
+    ],
+)
+def test_what_is_no_tensor_of_numbers_is_refused(search) -> None:
+    with pytest.raises(DataError, match="NaN or infinity"):
+        search(torch.full((3, 3, 3), torch.nan), 30)
+    with pytest.raises(DeviceError, match="int64"):
+        search(torch.ones(3, 3, 3, dtype=torch.long), 30)
+    with pytest.raises(DeviceError, match="float16"):
+        search(torch.ones(3, 3, 3, dtype=torch.float16), 30)

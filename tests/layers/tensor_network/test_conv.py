@@ -50,6 +50,15 @@ def test_from_conv_at_full_rank_is_the_layer(mode: str, padding, size: int) -> N
             assert torch.allclose(conv(x), plain(x))
 
 
+@pytest.mark.parametrize("contraction", ["auto", "factorized", "reconstructed"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_samples(format: str, contraction: str) -> None:
+    conv = FactorizedConv2d(
+        4, 6, 3, groups=2, format=format, rank=rank_of(format), contraction=contraction
+    )
+    assert conv(torch.zeros(0, 4, 5, 7)).shape == (0, 6, 3, 5)
+
+
 def test_from_conv_keeps_an_error_and_what_else_there_was() -> None:
     plain = nn.Conv2d(8, 6, 3, bias=False).eval()
     conv = FactorizedConv2d.from_conv(plain, max_error=0.8)

@@ -149,6 +149,8 @@ def test_balanced_factors(size: int, parts: int, factors: tuple[int, ...]) -> No
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="has the product 20, not in_features=24"):
         FactorizedLinear(24, 20, in_shape=(4, 5))
+    with pytest.raises(ConfigError, match="in_shape=\\(\\) has the product 1, not in_features=1"):
+        FactorizedLinear(1, 20, in_shape=(), format="cp")
     with pytest.raises(ConfigError, match="did you mean 'factorized'"):
         FactorizedLinear(24, 20, contraction="factorised")
     with pytest.raises(ConfigError, match="out_features=0"):

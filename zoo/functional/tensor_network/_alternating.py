@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ConfigError, nearest
+from zoo.functional.tensor_network._cores import check_values
 from zoo.functional.tensor_network._network import Bonds, Network, core_shape, fit, random_network
 from zoo.functional.tensor_network._select import require_budget
 
@@ -132,6 +133,8 @@ def alternating_structure_search(
 
     Raises:
         ConfigError: without a number of evaluations, or for settings or modes that don't fit.
+        DataError: for a tensor that is not finite.
+        DeviceError: in half or integer precision.
     """
     budget = require_budget("alternating_structure_search", "max_evaluations", max_evaluations)
     if template not in _WEIGHT:
@@ -142,6 +145,7 @@ def alternating_structure_search(
             f"alternating_structure_search: shape={tuple(tensor.shape)}, max_rank={max_rank}; "
             "expected three to eight modes and ranks >= 1"
         )
+    check_values("alternating_structure_search", tensor)
     search = _Search(
         tensor.detach(), template, _WEIGHT[template] if weight is None else weight, budget, sweeps
     )

@@ -19,9 +19,11 @@ import math
 import string
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DataError
+from zoo.functional.precision import check_precision
 from zoo.functional.tensor_network._path import contract
 from zoo.functional.tensor_network._rank import Format, chain_ends, paired
 
@@ -181,6 +183,23 @@ def apply(equation: str, x: Tensor, format: Format, cores: Sequence[Tensor]) -> 
         ConfigError: for an equation that doesn't fit.
     """
     return contract(expand(equation, format), x, *cores)
+
+
+def check_values(where: str, tensor: Tensor) -> None:
+    """Refuses tensors that can't be taken apart.
+
+    Args:
+        where: names the function in the message.
+        tensor: real or complex.
+
+    Raises:
+        DeviceError: in half or integer precision.
+        DataError: for one that is not finite.
+    """
+    numbers = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    check_precision(where, numbers)
+    if not bool(torch.isfinite(numbers).all()):
+        raise DataError(f"{where}: the tensor holds NaN or infinity")
 
 
 def mode_shape(format: Format, cores: Sequence[Tensor]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ConfigError, DataError
-from zoo.functional.tensor_network._cores import reconstruct
+from zoo.functional.tensor_network._cores import check_values, reconstruct
 from zoo.functional.tensor_network._path import contract
 
 #: of a term's norm, against the norm of the tensor
@@ -66,13 +66,15 @@ def cp_als(
 
     Raises:
         ConfigError: for settings below 1.
-        DataError: if terms pass the bound at once from every start.
+        DataError: if terms pass the bound at once from every start, or the tensor is not finite.
+        DeviceError: in half or integer precision.
     """
     if min(rank, sweeps, starts) < 1 or max_component < 1:
         raise ConfigError(
             f"rank={rank}, sweeps={sweeps}, starts={starts}, max_component={max_component}; "
             "expected numbers >= 1"
         )
+    check_values("cp_als", tensor)
     norm = float(torch.linalg.vector_norm(tensor))
     if norm == 0:
         units = [torch.full((d, rank), d**-0.5).to(tensor) for d in tensor.shape]

@@ -19,8 +19,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from zoo.errors import ConfigError, DataError
-from zoo.functional.tensor_network._cores import reconstruct
+from zoo.errors import ConfigError
+from zoo.functional.tensor_network._cores import check_values, reconstruct
 from zoo.functional.tensor_network._cp import cp_als
 from zoo.functional.tensor_network._network import fit, random_network
 from zoo.functional.tensor_network._rank import (
@@ -60,13 +60,11 @@ def decompose(
     Raises:
         ConfigError: for ranks or shapes that don't fit, or both rank and error.
         DataError: for a tensor that is not finite.
+        DeviceError: in half or integer precision.
     """
     shape = check_shape(format, tensor.shape)
     tensor = tensor.detach()
-    if not bool(
-        torch.isfinite(torch.view_as_real(tensor) if tensor.is_complex() else tensor).all()
-    ):
-        raise DataError("the tensor to decompose holds NaN or infinity")
+    check_values("decompose", tensor)
     if max_error is None:
         ranks: tuple[int, ...] | None = resolve_rank(format, shape, rank)
     else:

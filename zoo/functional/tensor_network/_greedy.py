@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ConfigError
+from zoo.functional.tensor_network._cores import check_values
 from zoo.functional.tensor_network._network import Bonds, Network, core_shape, fit
 from zoo.functional.tensor_network._select import require_budget
 
@@ -64,6 +65,8 @@ def greedy_structure_search(
     Raises:
         ConfigError: without a number of parameters, for one that cores without bonds exceed, or
             for a tensor of other than two to eight modes.
+        DataError: for a tensor that is not finite.
+        DeviceError: in half or integer precision.
     """
     allowed = require_budget("greedy_structure_search", "max_parameters", max_parameters)
     dims = tuple(tensor.shape)
@@ -78,6 +81,7 @@ def greedy_structure_search(
         )
     source = generator or torch.Generator().manual_seed(0)
     tensor = tensor.detach()
+    check_values("greedy_structure_search", tensor)
     network = Network(dims, {}, [_random((d,), tensor, source) for d in dims])
     error, steps = fit(network, tensor, sweeps=sweeps, tol=tol), []
     while error > tol:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ConfigError
+from zoo.functional.tensor_network._cores import check_values
 from zoo.functional.tensor_network._decompose import unfold
 from zoo.functional.tensor_network._rank import parameter_count
 
@@ -31,6 +32,8 @@ def select_tucker_rank(tensor: Tensor, max_parameters: int | None = None) -> tup
 
     Raises:
         ConfigError: without a number of parameters, or for one that rank 1 exceeds.
+        DataError: for a tensor that is not finite.
+        DeviceError: in half or integer precision.
     """
     allowed = require_budget("select_tucker_rank", "max_parameters", max_parameters)
     shape = tuple(tensor.shape)
@@ -41,6 +44,7 @@ def select_tucker_rank(tensor: Tensor, max_parameters: int | None = None) -> tup
         raise ConfigError(
             f"select_tucker_rank: max_parameters={allowed}; rank 1 of shape {shape} has {least}"
         )
+    check_values("select_tucker_rank", tensor)
     kept = [
         torch.linalg.svdvals(unfold(tensor.detach(), n)).double().square().cumsum(0)
         for n in range(len(shape))

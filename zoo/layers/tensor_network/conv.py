@@ -274,11 +274,11 @@ class _FactorizedConv(nn.Module):
         """Into the bonds, over the places, out of the bonds."""
         conv, ones = _CONV[self.dims], (1,) * self.dims
         batch, inner, kernel, outer, groups = len(x), *self._kernels()
-        x = x.reshape(batch * self.groups, -1, *x.shape[2:])
+        x = x.reshape(batch * self.groups, self.weight.shape[1], *x.shape[2:])
         x = conv(x, inner.reshape(*inner.shape, *ones))
         x, padding = self._padded(x)
         x = conv(x, kernel, None, self.stride, padding, self.dilation, groups)
-        x = x.reshape(batch, -1, *x.shape[2:])
+        x = x.reshape(batch, self.groups * x.shape[1], *x.shape[2:])
         return conv(x, outer.reshape(*outer.shape, *ones), self.bias, groups=self.groups)
 
     def _bonds(self) -> tuple[int, int, int, int]:

@@ -209,7 +209,7 @@ def factored(
         if shape is None:
             count = len(other) if chain and other is not None else parts
             found.append(balanced(size, count))
-        elif math.prod(shape) != size:
+        elif not shape or math.prod(shape) != size:
             raise ConfigError(
                 f"{name}_shape={tuple(shape)} has the product {math.prod(shape)}, not "
                 f"{name}_features={size}; near it: {balanced(size, max(len(shape), 1))}"

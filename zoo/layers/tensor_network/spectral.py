@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError, UnsupportedInputError, nearest
 from zoo.functional import tensor_network as tn
+from zoo.functional.precision import check_precision
 from zoo.functional.tensor_network import Rank
 from zoo.layers.tensor_network.linear import Contraction, check_contraction
 from zoo.layers.tensor_network.weight import FactorizedTensor
@@ -94,7 +95,8 @@ class FactorizedSpectralConv(nn.Module):
         """The field, channels first.
 
         Raises:
-            UnsupportedInputError: for other channels or another number of axes.
+            UnsupportedInputError: for other channels or another number of axes, or an empty field.
+            DeviceError: in half precision.
         """
         return self.channels_last(x.movedim(1, -1)).movedim(-1, 1)
 
@@ -102,6 +104,7 @@ class FactorizedSpectralConv(nn.Module):
         self, x: Float[Tensor, "batch *grid inputs"]
     ) -> Float[Tensor, "batch *grid outputs"]:
         """The same with channels last, as the layer computes: nothing is copied."""
+        check_precision("FactorizedSpectralConv", x)
         grid = x.shape[1:-1]
         if len(grid) != len(self.n_modes) or x.shape[-1] != self.in_channels:
             raise UnsupportedInputError(
