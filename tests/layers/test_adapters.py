@@ -119,9 +119,13 @@ def test_constrained_and_small_parameters_are_left_out() -> None:
     model.table = nn.Embedding(8, 8)
     model.thin = nn.Linear(8, 2)
     model.wide = nn.Linear(8, 8)
+    model.first, model.second = nn.Linear(8, 8), nn.Linear(8, 8)
+    model.second.weight = model.first.weight
     assert adapters.attach(model, AdapterConfig(rank=2)) == ["wide.weight"]
     with pytest.raises(ConfigError, match="values lie on a manifold"):
         adapters.attach(model, AdapterConfig(rank=2, targets=("raw", "point")))
+    with pytest.raises(ConfigError, match="several layers share it"):
+        adapters.attach(model, AdapterConfig(rank=2, targets=("second.weight",)))
     with pytest.raises(ConfigError, match="rank 4 holds .* numbers, the weight 2 x 8"):
         adapters.attach(model, AdapterConfig(rank=4, targets=("thin.*",)))
 
@@ -141,7 +145,7 @@ def test_what_can_not_be_is_refused() -> None:
         adapters.attach(layer, AdapterConfig(rank=9))
     with pytest.raises(ConfigError, match="nothing can be adapted .*fewer than two axes"):
         adapters.attach(nn.LayerNorm(4), AdapterConfig(rank=1))
-    for wrong in ({"rank": 0}, {"scale": 0.0}, {"dropout": 1.0}, {"kind": "tuker"}):
+    for wrong in ({"rank": 0}, {"rank": 2.5}, {"scale": 0.0}, {"dropout": 1.0}, {"kind": "tuker"}):
         with pytest.raises(ConfigError):
             AdapterConfig(**wrong)
     adapters.attach(layer, AdapterConfig(rank=1))

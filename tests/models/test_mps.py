@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.errors import ConfigError, DeviceError, UnsupportedInputError
 from zoo.layers.tensor_network import MPSHead, site_features
 from zoo.testing import SampleContract
 
@@ -184,5 +184,7 @@ def test_unfit_samples() -> None:
     model = zoo.create("mps", bond_dim=2)
     with pytest.raises(UnsupportedInputError, match=r"64 numbers \(n_sites\), not 16"):
         model({"x": torch.zeros(1, 1, 4, 4)})
+    with pytest.raises(DeviceError, match="float16"):
+        MPSHead(4, 2).half()(torch.zeros(3, 4, dtype=torch.float16))
     with pytest.raises(UnsupportedInputError, match="n_sites=64"):
         model.chain(torch.zeros(1, 16))

@@ -187,6 +187,9 @@ def test_presets():
         ({"num_heads": 4}, "can't be shared by num_heads=4"),
         ({"rank": 11}, "rank=11"),
         ({"norm": "batch"}, "norm"),
+        ({"average_degree": 0.0}, "average_degree is 0.0"),
+        ({"alpha_dropout": 1.0}, "alpha_dropout is 1.0"),
+        ({"max_neighbors": 0}, "max_neighbors is 0"),
     ],
 )
 def test_refusals(option, message):

@@ -18,8 +18,9 @@ bases, Clebsch-Gordan coefficients and cutoffs are buffers here, and parameters 
 multiplicities, paths and grades. So every real parameter with two or more axes longer than one can
 be adapted, and symmetry stays exact. Left out are points of a manifold
 (`geoopt.ManifoldParameter`), the coordinates `raw` of constrained matrices (Stiefel, positive
-definite, subspaces, the ball), tables of `nn.Embedding`, weights that are parametrised already, and
-weights that hold no more numbers than an adapter of the rank. Unless told which, adapters also pass
+definite, subspaces, the ball), tables of `nn.Embedding`, weights that several layers share (merged,
+the changes of one would be those of all) or that are parametrised already, and weights that hold no
+more numbers than an adapter of the rank. Unless told which, adapters also pass
 over weights that they would save least on, short in one axis, such as those of radial functions and
 last layers: where an adapter's share of the weight is more than 1.5 times the share of all.
 
@@ -29,8 +30,9 @@ is adapted in the shape of its weight, whose second axis is that of one group.
 """
 
 import fnmatch
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,11 +58,12 @@ CONSTRAINED = "raw"
 
 @dataclass(frozen=True)
 class Place:
-    """A parameter of a model: the module that holds it, and its name there."""
+    """A parameter of a model: the module that holds it, its name there, whether others hold it."""
 
     module: nn.Module
     attribute: str
     parameter: Tensor
+    shared: bool = False
 
 
 def places(model: nn.Module) -> dict[str, Place]:
@@ -72,12 +75,19 @@ def places(model: nn.Module) -> dict[str, Place]:
         for attribute, parameter in module.named_parameters(recurse=False):
             found[f"{path}.{attribute}".lstrip(".")] = Place(module, attribute, parameter)
     inside = {name for name in found if ".parametrizations." in f".{name}"}
-    return {name: place for name, place in found.items() if name not in inside}
+    uses = Counter(id(place.parameter) for place in found.values())
+    return {
+        name: replace(place, shared=uses[id(place.parameter)] > 1)
+        for name, place in found.items()
+        if name not in inside
+    }
 
 
 def left_out(name: str, place: Place, config: AdapterConfig) -> str | None:
     """Why a parameter can't be adapted; None if it can."""
     parameter = place.parameter
+    if place.shared:
+        return "several layers share it"
     if isinstance(parameter, ManifoldParameter) or place.attribute == CONSTRAINED:
         return "its values lie on a manifold"
     if isinstance(place.module, nn.Embedding):

@@ -26,6 +26,7 @@ an edge's harmonics have one channel, the sum over terms of the factors is done 
 all layers and channels.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -217,4 +218,16 @@ def _check(given: Mapping[str, Any]) -> None:
             raise ConfigError(f"tdn: {name} is {given[name]}; expected {low} or more")
     if given["max_z"] > 118:
         raise ConfigError(f"tdn: max_z is {given['max_z']}; no element is beyond 118")
+    if not 0 < given["average_degree"] < math.inf:
+        raise ConfigError(
+            f"tdn: average_degree is {given['average_degree']}; expected a number above 0"
+        )
+    if not 0 <= given["alpha_dropout"] < 1:
+        raise ConfigError(
+            f"tdn: alpha_dropout is {given['alpha_dropout']}; expected a probability in [0, 1)"
+        )
+    if given["max_neighbors"] is not None and given["max_neighbors"] < 1:
+        raise ConfigError(
+            f"tdn: max_neighbors is {given['max_neighbors']}; expected 1 or more, or None for all"
+        )
     check_heads(given["hidden_channels"], given["num_heads"])

@@ -26,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, UnsupportedInputError
+from zoo.functional.precision import check_precision
 
 FeatureMap = Literal["cos_sin", "linear"]
 #: between two rescalings: so many steps can't leave the range of float32 on the way
@@ -94,11 +95,13 @@ class MPSChain(nn.Module):
 
         Raises:
             UnsupportedInputError: for another number of sites.
+            DeviceError: in half precision.
         """
-        if x.shape[1] != self.n_sites:
+        check_precision("MPSChain", x)
+        if x.ndim != 2 or x.shape[1] != self.n_sites:
             raise UnsupportedInputError(
-                f"MPSChain: samples of {x.shape[1]} numbers, but the chain has n_sites="
-                f"{self.n_sites}; bring samples to that size or make a chain of theirs"
+                f"MPSChain: an input of shape {tuple(x.shape)}, but the chain has n_sites="
+                f"{self.n_sites}; bring samples to (batch, n_sites) or make a chain of theirs"
             )
         weights, features = self._steps(x)
         vectors = self.ends[:, None].expand(2, len(x), self.bond_dim)
