@@ -1,6 +1,7 @@
 """Formats of tensors: ranks, cores, contraction and decomposition, with tensorly as the oracle."""
 
 import math
+import random
 
 import pytest
 import tensorly as peer
@@ -226,6 +227,23 @@ def test_contractions_agree_with_einsum(cores: int) -> None:
     assert torch.allclose(
         tn.contract(f"{letters[:2]}->{letters[1]}", tensors[0]), tensors[0].sum(0)
     )
+
+
+def test_any_contraction_agrees_with_einsum() -> None:
+    """Indices of size 1, in one tensor or in several, kept or summed, in any order."""
+    draw = random.Random(0)
+    for _ in range(400):
+        letters = "abcdef"[: draw.randint(1, 6)]
+        sizes = {c: draw.choice((1, 1, 2, 3)) for c in letters}
+        ranks = [draw.randint(0, min(4, len(letters))) for _ in range(draw.randint(2, 4))]
+        terms = ["".join(draw.sample(letters, rank)) for rank in ranks]
+        used = sorted(set("".join(terms)))
+        output = "".join(draw.sample(used, draw.randint(0, min(4, len(used)))))
+        equation = f"{','.join(terms)}->{output}"
+        shapes = [[sizes[c] for c in term] for term in terms]
+        tensors = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+        found, expected = tn.contract(equation, *tensors), torch.einsum(equation, *tensors)
+        assert found.shape == expected.shape and torch.allclose(found, expected), (equation, shapes)
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,11 @@ class Step:
             return torch.einsum(self.equation, first, second)
         a, b = (second, first) if self.swapped else (first, second)
         b = b.permute(self.small).reshape(self.rows)
-        if self.kind == "scale":
-            return a * b
+        out = a * b if self.kind == "scale" else self._product(a, b)
+        return out.permute(self.turned) if self.turned else out
+
+    def _product(self, a: Tensor, b: Tensor) -> Tensor:
+        """Of matrices, or of a batch of them."""
         a = (a.permute(self.moved) if self.moved else a).reshape(self.large)
         if self.kind == "right":
             out = functional.linear(a, b)
@@ -74,8 +77,7 @@ class Step:
             out = b @ a
         else:
             out = torch.bmm(b.expand(len(a), -1, -1), a)
-        out = out.reshape(self.result)
-        return out.permute(self.turned) if self.turned else out
+        return out.reshape(self.result)
 
 
 def arrange(
