@@ -79,6 +79,8 @@ def test_adapters_can_be_kept_apart(base: Path, tmp_path: Path) -> None:
     assert [name for name, *_ in adapters.adapters(apart)] == list(ADAPTED)
     whole = copy.deepcopy(model).double()
     torch.testing.assert_close(apart(SAMPLES)["logits"], whole(SAMPLES)["logits"])
+    with pytest.raises(ConfigError, match="adapters on 2 weights .*merge them"):
+        hub.save(apart, tmp_path / "again", name=NAME)
     adapters.merge(apart)
     torch.testing.assert_close(apart(SAMPLES)["logits"], whole(SAMPLES)["logits"])
     assert set(apart.state_dict()) == set(whole.state_dict())

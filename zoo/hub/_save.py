@@ -20,6 +20,7 @@ from zoo.hub._domains import inputs_of, outputs_of
 from zoo.hub._trust import dump_trust, trust_entry
 from zoo.hub._versions import conventions, current
 from zoo.hub.manifest import Manifest, build, read
+from zoo.layers import adapters
 from zoo.models._ensemble import Ensemble
 from zoo.models._sample import SampleModel
 from zoo.models._trust import Trust
@@ -79,7 +80,8 @@ def save(
         The folder.
 
     Raises:
-        ConfigError: if the model's class is not the registered one.
+        ConfigError: if the model's class is not the registered one, or it carries adapters that
+            are not merged, whose weights nothing could load.
         ManifestError: for a name or field that does not follow the schema.
         StateMismatchError: if a weight is not finite.
         GoldenMismatchError: if a golden output is not finite.
@@ -90,6 +92,7 @@ def save(
     for key in fields:
         if key in OURS:
             raise ConfigError(f"save() finds out {key!r} by itself; leave it out")
+    _require_merged(model)
     _require_finite(model)
     taken = _taken(folder)
     state: Mapping[str, torch.Tensor] = model.state_dict()
@@ -141,6 +144,15 @@ def _spec_of(model: nn.Module) -> Spec:
             "would build the wrong one. Register it under a name of its own"
         )
     return spec
+
+
+def _require_merged(model: nn.Module) -> None:
+    names = [name for name, *_ in adapters.adapters(model)]
+    if names:
+        raise ConfigError(
+            f"the model carries adapters on {len(names)} weights ({', '.join(names[:3])}, ...): "
+            "merge them with zoo.layers.adapters.merge(model) and save then"
+        )
 
 
 def _require_finite(model: nn.Module) -> None:
