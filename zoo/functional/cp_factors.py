@@ -182,5 +182,5 @@ def _check_degree(lmax: int, least: int = 0) -> None:
     if not least <= lmax <= CP_LIMIT:
         raise ConfigError(
             f"lmax={lmax}: factors of the shared coupling exist for {least} to {CP_LIMIT}; take "
-            "the method 'cg' beyond"
+            "the method 'cg' for others"
         )

@@ -36,7 +36,9 @@ class AdapterConfig:
         if self.kind not in KINDS:
             raise ConfigError(f"no adapter is called {self.kind!r}; {nearest(self.kind, KINDS)}")
         if not isinstance(self.rank, int) or self.rank < 1:
-            raise ConfigError(f"the rank of an adapter is a whole number, at least 1, not {self.rank}")
+            raise ConfigError(
+                f"the rank of an adapter is a whole number, at least 1, not {self.rank}"
+            )
         if not math.isfinite(self.scale) or self.scale == 0:
             raise ConfigError(f"the scale of an adapter is a number but 0, not {self.scale}")
         if not 0 <= self.dropout < 1:
