@@ -77,7 +77,7 @@ def test_the_wheel_holds_everything_that_ships(built: tuple[Path, Path]) -> None
     assert shared - names == set()
     assert "zoo/py.typed" in names
     extra = {n for n in names if not n.startswith("geometric_zoo-")} - code - shared
-    assert extra == {"zoo/py.typed"}
+    assert extra == {"zoo/py.typed", "zoo/functional/cp_factors.npz"}
     assert any(n.endswith("licenses/LICENSE") for n in names)
 
 
