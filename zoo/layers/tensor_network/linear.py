@@ -103,8 +103,12 @@ class FactorizedLinear(nn.Module):
 
         Args:
             linear: any; its weight has to be near low rank for this to be near.
-            in_shape, out_shape, format, rank, contraction: as above.
+            in_shape: factors of the inputs, as for the class.
+            out_shape: factors of the outputs.
+            format: of the weight.
+            rank: of the format.
             max_error: relative error of the weight to keep, in place of a rank.
+            contraction: "auto", "factorized" or "reconstructed".
 
         Raises:
             ConfigError: for shapes, formats or ranks that don't fit.
