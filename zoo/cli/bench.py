@@ -1,5 +1,6 @@
 """`zoo bench`: time and memory, measured here."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,8 @@ import typer
 from zoo.cli import _common
 
 app = typer.Typer(help="Time and memory, measured on this machine.", no_args_is_help=True)
+#: of what is measured against a peer
+COLUMNS = ("what", "ours", "peer", "ratio", "target")
 
 
 @app.command("adapters")
@@ -24,9 +27,7 @@ def adapters(
 
     with _common.progress("measuring", quiet=as_json) as bar:
         *rows, machine = measure(name, rank=rank, repeats=repeats, progress=bar)
-    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
-    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
-    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+    _show(rows, machine, COLUMNS, as_json=as_json)
 
 
 @app.command("atoms")
@@ -42,9 +43,7 @@ def atoms(
     from zoo.apps.bench import atoms as measure
 
     *rows, machine = measure(name, repeats=repeats, peers=peers)
-    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
-    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
-    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+    _show(rows, machine, COLUMNS, as_json=as_json)
 
 
 @app.command("clifford")
@@ -60,9 +59,7 @@ def clifford(
 
     with _common.progress("measuring", quiet=as_json) as bar:
         *rows, machine = measure(repeats=repeats, compiled=compiled, progress=bar)
-    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
-    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
-    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+    _show(rows, machine, COLUMNS, as_json=as_json)
 
 
 @app.command("data")
@@ -77,9 +74,7 @@ def data(
     from zoo.apps.bench import data as measure
 
     *rows, machine = measure(name, frames=frames, megabytes=megabytes, steps=steps)
-    text = _common.table(rows, ("what", "ours", "target"))
-    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
-    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+    _show(rows, machine, ("what", "ours", "target"), as_json=as_json)
 
 
 @app.command("manifolds")
@@ -92,9 +87,7 @@ def manifolds(
 
     with _common.progress("measuring", quiet=as_json) as bar:
         *rows, machine = measure(repeats=repeats, progress=bar)
-    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target", "note"))
-    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
-    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+    _show(rows, machine, ("what", "ours", "peer", "ratio", "target", "note"), as_json=as_json)
 
 
 @app.command("sheaf")
@@ -107,9 +100,7 @@ def sheaf(
 
     with _common.progress("measuring", quiet=as_json) as bar:
         *rows, machine = measure(repeats=repeats, progress=bar)
-    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
-    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
-    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+    _show(rows, machine, COLUMNS, as_json=as_json)
 
 
 @app.command("tensor-power")
@@ -122,9 +113,7 @@ def tensor_power(
 
     with _common.progress("measuring", quiet=as_json) as bar:
         *rows, machine = measure(repeats=repeats, progress=bar)
-    text = _common.table(rows, ("what", "ours", "peer", "ratio", "target"))
-    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
-    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+    _show(rows, machine, COLUMNS, as_json=as_json)
 
 
 @app.command("tensor-network")
@@ -137,9 +126,7 @@ def tensor_network(
 
     with _common.progress("measuring", quiet=as_json) as bar:
         *rows, machine = measure(repeats=repeats, progress=bar)
-    text = _common.table(rows, ("what", "operations", "ours", "peer", "ratio", "target"))
-    about = ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")
-    _common.emit([*rows, machine], f"{text}\n{about}", as_json=as_json)
+    _show(rows, machine, ("what", "operations", "ours", "peer", "ratio", "target"), as_json=as_json)
 
 
 @app.command("tensor-products")
@@ -188,7 +175,7 @@ def tensor_products(
     parts = [_common.table(report.table_rows(rows), list(report.COLUMNS.values()))]
     if messages:
         parts.append(_common.table(messages, ("what", "ours", "peer", "ratio", "note")))
-    parts.append(", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what"))
+    parts.append(_about(machine))
     parts += report.recommendation(rows)
     parts.append("wrote " + ", ".join(str(file) for file in files))
     _common.emit([*rows, *messages, machine], "\n".join(parts), as_json=as_json)
@@ -227,3 +214,15 @@ def _path_shared(
     file = folder / "tensor-products-growth.png"
     plot(file, rows, f"step of messages, {machine.get('gpu') or machine.get('cpu')}")
     return rows, file
+
+
+def _show(
+    rows: list[dict[str, Any]], machine: dict[str, Any], columns: Sequence[str], *, as_json: bool
+) -> None:
+    """The rows as a table, and the machine below it."""
+    text = f"{_common.table(rows, columns)}\n{_about(machine)}"
+    _common.emit([*rows, machine], text, as_json=as_json)
+
+
+def _about(machine: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in machine.items() if key != "what")

@@ -31,7 +31,7 @@ from zoo.functional.scatter import scatter_mean
 from zoo.models._inputs import SampleBatch
 from zoo.models._particles import charged, check_charged
 from zoo.models._sample import SampleModel
-from zoo.models.egnn import EGNNLayer
+from zoo.models.plain_gnn import message_network
 from zoo.registry import register
 
 
@@ -79,14 +79,8 @@ class FAGNN(SampleModel):
         #: what the contract suite measures
         self.symmetry = "S(n) x E(n)" if reflections else "S(n) x SE(n)"
         self.laws: dict[str, Literal["equivariant", "invariant"]] = {"prediction": "equivariant"}
-        self.embedding = nn.Linear(2 * dimension, hidden_channels)
-        self.layers = nn.ModuleList(
-            EGNNLayer(hidden_channels, 1, moves=False, velocity=False) for _ in range(num_layers)
-        )
-        self.decoder = nn.Sequential(
-            nn.Linear(hidden_channels, hidden_channels),
-            nn.SiLU(),
-            nn.Linear(hidden_channels, dimension),
+        self.embedding, self.layers, self.decoder = message_network(
+            dimension, hidden_channels, num_layers
         )
 
     def blocks(self) -> list[nn.Module]:

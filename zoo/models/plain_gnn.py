@@ -27,6 +27,28 @@ from zoo.models.egnn import EGNNLayer
 from zoo.registry import register
 
 
+def message_network(
+    dimension: int, hidden_channels: int, num_layers: int
+) -> tuple[nn.Linear, nn.ModuleList, nn.Sequential]:
+    """Embedding of positions and velocities, message layers, and the perceptron of the step.
+
+    Args:
+        dimension: of space.
+        hidden_channels: features of a particle.
+        num_layers: steps of messages.
+    """
+    embedding = nn.Linear(2 * dimension, hidden_channels)
+    layers = nn.ModuleList(
+        EGNNLayer(hidden_channels, 1, moves=False, velocity=False) for _ in range(num_layers)
+    )
+    decoder = nn.Sequential(
+        nn.Linear(hidden_channels, hidden_channels),
+        nn.SiLU(),
+        nn.Linear(hidden_channels, dimension),
+    )
+    return embedding, layers, decoder
+
+
 @register("plain_gnn")
 class PlainGNN(SampleModel):
     """Predicts later positions of charged particles.
@@ -53,14 +75,8 @@ class PlainGNN(SampleModel):
         super().__init__(sample_shape=(dimension,), outputs=("prediction",))
         #: under any group that moves positions
         self.laws: dict[str, Literal["equivariant", "invariant"]] = {"prediction": "equivariant"}
-        self.embedding = nn.Linear(2 * dimension, hidden_channels)
-        self.layers = nn.ModuleList(
-            EGNNLayer(hidden_channels, 1, moves=False, velocity=False) for _ in range(num_layers)
-        )
-        self.decoder = nn.Sequential(
-            nn.Linear(hidden_channels, hidden_channels),
-            nn.SiLU(),
-            nn.Linear(hidden_channels, dimension),
+        self.embedding, self.layers, self.decoder = message_network(
+            dimension, hidden_channels, num_layers
         )
 
     def blocks(self) -> list[nn.Module]:
