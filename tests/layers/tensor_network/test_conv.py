@@ -36,6 +36,22 @@ def test_acceptance_5_factorized_is_reconstructed(dims: int, groups: int, format
     assert torch.allclose(plain(x), factorized, atol=1e-5)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("rank", "merged"), [((1, 2, 6), True), ((2, 3, 1), False)])
+def test_rings_multiply_cores_beforehand_where_it_takes_less(rank, merged, groups: int) -> None:
+    conv = FactorizedConv1d(6, 4, 3, padding=1, groups=groups, format="tr", rank=rank)
+    conv.contraction = "factorized"
+    x = torch.randn(2, 6, 5)
+    (s, r, t), inputs = rank, 6 // groups
+    once = r * s * t * inputs * 3 if merged else 0
+    inner = r * s * inputs * 3 if merged else r * t * inputs + r * s * t * 3
+    steps = once + 10 * (groups * inner + 4 * r * s)
+    assert conv.operations(2, (5,), "factorized") == steps
+    factorized = conv(x)
+    conv.contraction = "reconstructed"
+    assert torch.allclose(factorized, conv(x), atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("padding", [1, "same", "valid"])

@@ -34,6 +34,15 @@ def test_acceptance_5_factorized_is_reconstructed(format: str, shapes) -> None:
     )
 
 
+@pytest.mark.parametrize(("format", "rank"), [("tt", 8), ("tr", 2)])
+def test_many_rows_go_through_the_cores_in_blocks(format: str, rank: int) -> None:
+    layer = FactorizedLinear(256, 256, format=format, rank=rank, contraction="factorized").double()
+    assert layer._block <= 256
+    x = torch.randn(4 * layer._block + 3, 256, dtype=torch.float64)
+    expected = nn.functional.linear(x, layer.weight.to_matrix(), layer.bias)
+    assert torch.allclose(layer(x), expected)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_acceptance_5_storage(format: str) -> None:
     layer = FactorizedLinear(24, 20, format=format, rank=FORMATS[format])

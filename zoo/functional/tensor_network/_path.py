@@ -40,6 +40,11 @@ class Plan:
         """Multiply-adds of all steps."""
         return sum(step.operations for step in self.steps)
 
+    @property
+    def widest(self) -> int:
+        """Numbers of the largest result in between, for one entry of the marked index."""
+        return max((abs(math.prod(step.result)) for step in self.steps if step.scales), default=1)
+
 
 @functools.lru_cache(maxsize=4096)
 def plan(equation: str, shapes: tuple[tuple[int, ...], ...], marked: str = "") -> Plan:

@@ -3,8 +3,9 @@ r"""Convolutions with factorised weights, of shape (outputs, inputs of a group, 
 "factorized" runs three small convolutions instead of one: over channels into the bonds, over
 places between bonds, over channels out of them. For CP that is Lebedev et al., ICLR 2015
 (arXiv:1412.6553), for Tucker Kim et al., ICLR 2016 (arXiv:1511.06530); in trains and rings the core
-of the inputs leads to both of its bonds, one of which is then summed along with the places. Groups
-share the core of the inputs and that of the places.
+of the inputs leads to both of its bonds, one of which is then summed along with the places, or is
+multiplied with those of the places beforehand, where that takes less. Groups share the core of the
+inputs and that of the places.
 
 "reconstructed" multiplies the kernel out and convolves once. "auto" takes the steps where they need
 less than half the operations at the sizes that come, known before running. The attribute can be
@@ -33,13 +34,8 @@ _CONV: dict[int, Callable[..., Tensor]] = {
     2: functional.conv2d,
     3: functional.conv3d,
 }
-#: torch's words for padding: of convolutions, of `pad`
-_MODES = {
-    "zeros": "constant",
-    "reflect": "reflect",
-    "replicate": "replicate",
-    "circular": "circular",
-}
+#: words for padding: of convolutions, of `pad`
+_MODES = {"zeros": "constant"} | {mode: mode for mode in ("reflect", "replicate", "circular")}
 
 
 class _FactorizedConv(nn.Module):
@@ -220,9 +216,21 @@ class _FactorizedConv(nn.Module):
         if contraction == "reconstructed" or self.weight.format == "dense":
             return self.weight.operations + after * outputs * inputs * math.prod(size)
         first, middle, per_output, _ = self._bonds()
+        last = after * outputs * middle
+        if self._merged():
+            kernel = first * inputs * (middle * per_output // first) * math.prod(size)
+            return kernel + after * self.groups * middle * inputs * math.prod(size) + last
         before = batch * math.prod(grid)
         places = after * self.groups * middle * per_output * math.prod(size)
-        return before * self.groups * first * inputs + places + after * outputs * middle
+        return before * self.groups * first * inputs + places + last
+
+    def _merged(self) -> bool:
+        """Whether the cores of inputs and places are multiplied: per place, that takes less."""
+        if self.weight.format not in ("tt", "tr"):
+            return False
+        inputs, places = self.weight.shape[1], math.prod(self.weight.shape[2:])
+        first, middle, per_output, _ = self._bonds()
+        return middle * inputs * places < first * inputs + middle * per_output * places
 
     def forward(
         self, x: Float[Tensor, "batch inputs *grid"]
@@ -275,10 +283,13 @@ class _FactorizedConv(nn.Module):
         conv, ones = _CONV[self.dims], (1,) * self.dims
         batch, inner, kernel, outer, groups = len(x), *self._kernels()
         x = x.reshape(batch * self.groups, self.weight.shape[1], *x.shape[2:])
-        x = conv(x, inner.reshape(*inner.shape, *ones))
+        if inner is not None:
+            x, channels = conv(x, inner.reshape(*inner.shape, *ones)), kernel.shape[1] * groups
+            # the bond that leads to the outputs goes along like samples
+            x = x.reshape(len(x) * (len(inner) // channels), channels, *x.shape[2:])
         x, padding = self._padded(x)
         x = conv(x, kernel, None, self.stride, padding, self.dilation, groups)
-        x = x.reshape(batch, self.groups * x.shape[1], *x.shape[2:])
+        x = x.reshape(batch, self.groups * outer.shape[1], *x.shape[2:])
         return conv(x, outer.reshape(*outer.shape, *ones), self.bias, groups=self.groups)
 
     def _bonds(self) -> tuple[int, int, int, int]:
@@ -291,7 +302,7 @@ class _FactorizedConv(nn.Module):
         start, first, second = (1, *rank)[:3] if format == "tt" else rank[:3]
         return first * second, first * start, second, first
 
-    def _kernels(self) -> tuple[Tensor, Tensor, Tensor, int]:
+    def _kernels(self) -> tuple[Tensor | None, Tensor, Tensor, int]:
         """Matrix into the bonds, kernel between them, matrix out of them, groups of the kernel."""
         cores, modes = self.weight.tensors(), "abc"[: self.dims]
         if self.weight.format == "cp":
@@ -308,11 +319,12 @@ class _FactorizedConv(nn.Module):
         outputs, inputs, *places = cores  # (s, o, r), (r, i, t), then places from t to s
         chain = "txyz"[: self.dims] + "s"
         terms = ",".join(a + m + b for a, m, b in zip(chain, modes, chain[1:], strict=False))
+        outer = outputs.permute(1, 2, 0).flatten(1)  # (o, r s)
+        if self._merged():
+            kernel = tn.contract(f"rit,{terms}->rsi{modes}", inputs, *places)
+            return None, kernel.flatten(0, 1), outer, 1
         kernel = tn.contract(f"{terms}->st{modes}", *places)
-        groups = len(inputs)
-        kernel = kernel.repeat(groups, *(1,) * (self.dims + 1))  # (r s, t, *places)
-        inner = inputs.movedim(1, 2).flatten(0, 1)  # (r t, i)
-        return inner, kernel, outputs.permute(1, 2, 0).flatten(1), groups  # (o, r s)
+        return inputs.movedim(1, 2).flatten(0, 1), kernel, outer, 1  # the first: (r t, i)
 
     def _places(self, grid: Sequence[int]) -> list[int]:
         """Of the output, along each axis."""

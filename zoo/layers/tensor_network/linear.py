@@ -25,6 +25,8 @@ from zoo.layers.tensor_network.weight import MatrixFormat, TensorizedMatrix
 Contraction = Literal["auto", "factorized", "reconstructed"]
 #: rows for which the order of the factorised contraction is planned
 PLANNED_ROWS: Final = 256
+#: numbers that stay near the processor between two cores: rows beyond go through them in blocks
+_BLOCK: Final = 2**18
 #: entries of a matrix from which on trains and rings have three cores
 _THREE_CORES: Final = 2**18
 
@@ -80,6 +82,7 @@ class FactorizedLinear(nn.Module):
         equation = tn.expand(f"z{ins},{outs}{ins}->z{outs}", weight.format)
         shapes = tuple(tn.core_shapes(weight.format, weight.shape, weight.rank))
         self._plan = tn.plan(equation, ((PLANNED_ROWS, *weight.in_shape), *shapes), "z")
+        self._block = max(32, _BLOCK // self._plan.widest)
         once = sum(step.operations for step in self._plan.steps if not step.scales)
         scaled = sum(step.operations for step in self._plan.steps if step.scales)
         #: operations of each contraction: once, and per row
@@ -156,8 +159,11 @@ class FactorizedLinear(nn.Module):
         rows = math.prod(x.shape[:-1])
         if not self._factorized(rows):
             return functional.linear(x, self.weight.to_matrix(), self.bias)
+        cores = self.weight.tensors()
         flat = x.reshape(rows, *self.weight.in_shape)
-        out = tn.run(self._plan, [flat, *self.weight.tensors()])
+        parts = flat.split(self._block if rows > 4 * self._block else max(rows, 1))
+        done = [tn.run(self._plan, [part, *cores]) for part in parts]
+        out = done[0] if len(done) == 1 else torch.cat(done)
         out = out.reshape(*x.shape[:-1], self.out_features)
         # nothing else holds the products yet, so that they needn't be copied
         return out if self.bias is None else out.add_(self.bias)
