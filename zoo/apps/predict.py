@@ -17,7 +17,7 @@ from zoo._files import write_atomic
 from zoo.apps._samples import evaluate_samples, open_for, write_samples
 from zoo.datasets.atoms import to_batch
 from zoo.errors import CapabilityError, ConfigError, DataError
-from zoo.layers.atomistic import AtomFeatures, AtomGraph
+from zoo.layers.atomistic import SCALARS, AtomFeatures, AtomGraph
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._sample import SampleModel
 from zoo.models._trust import Trust, Verdict, trust_of
@@ -25,9 +25,9 @@ from zoo.models._trust import Trust, Verdict, trust_of
 #: endings of files that predictions are written to, and their formats
 FORMATS = {".extxyz": "extxyz", ".xyz": "extxyz", ".json": "json"}
 SAMPLE_FORMATS = {".npz": "npz", ".csv": "csv", ".json": "json"}
-_PER_ATOM = ("forces", "forces_std")
+_PER_ATOM = ("forces", "forces_std", "charges")
 #: outputs that ASE's calculator results do not have: kept in info, and per atom
-_INFO, _ARRAYS = ("polarizability", "energy_std"), ("forces_std",)
+_INFO, _ARRAYS = ("polarizability", "energy_std", *SCALARS), ("forces_std",)
 
 
 def predict(

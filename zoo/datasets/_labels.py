@@ -21,6 +21,20 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from zoo.errors import DataError
 
+# further numbers that a molecule has one of, the targets of QM9 among them, with their powers of
+# energy and length as in POWERS
+SCALARS: dict[str, tuple[int, int]] = {
+    "gap": (1, 0),  # lumo - homo
+    "dipole_norm": (0, 1),
+    "alpha": (0, 3),  # isotropic polarizability, as a volume
+    "r2": (0, 2),  # electronic spatial extent
+    "zpve": (1, 0),
+    "u0": (1, 0),  # internal energy at 0 K
+    "u298": (1, 0),  # at 298.15 K, as are
+    "h298": (1, 0),  # the enthalpy,
+    "g298": (1, 0),  # the free energy
+    "cv": (1, 0),  # and the heat capacity, per kelvin
+}
 # label -> shape for one structure, with -1 for its number of atoms
 SHAPES: dict[str, tuple[int, ...]] = {
     "energy": (),
@@ -32,6 +46,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "charges": (-1,),
     "homo": (),
     "lumo": (),
+    **{label: () for label in SCALARS},
 }
 # label -> powers of (energy, length, charge); the charge's unit is always e
 POWERS: dict[str, tuple[int, int]] = {
@@ -44,7 +59,10 @@ POWERS: dict[str, tuple[int, int]] = {
     "charges": (0, 0),
     "homo": (1, 0),
     "lumo": (1, 0),
+    **SCALARS,
 }
+# total energies: float32 would round them by more than models err
+TOTALS = frozenset({"energy", "u0", "u298", "h298", "g298"})
 # quantities of a structure that are no labels, with the value they have where none is written
 INPUTS: dict[str, float] = {"charge": 0.0, "spin": 0.0}
 _ALIASES = {"charge": ("charge", "total_charge"), "spin": ("spin", "total_spin")}

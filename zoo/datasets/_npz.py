@@ -23,7 +23,7 @@ from ase import Atoms
 from zoo._files import write_atomic
 from zoo.datasets._archive import read_npz
 from zoo.datasets._frames import Frames, from_atoms, stress_of
-from zoo.datasets._labels import INPUTS, SHAPES, per_atom
+from zoo.datasets._labels import INPUTS, SCALARS, SHAPES, per_atom
 from zoo.datasets._survey import check_keys
 from zoo.datasets._units import Units, parse
 from zoo.errors import ConfigError, DataError, UnitsRequiredError, nearest
@@ -43,6 +43,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "charges": ("charges",),
     "homo": ("homo",),
     "lumo": ("lumo",),
+    **{label: (label,) for label in SCALARS},
     "cell": ("cell",),
     "pbc": ("pbc",),
     "charge": ("charge",),

@@ -4,7 +4,9 @@ A batch holds `atomic_numbers` (n,), `pos` (n, 3) Å, `cell` (g, 3, 3) Å with t
 rows, `pbc` (g, 3), `charge` (g,) e, `spin` (g,) (multiplicity 2S + 1; 0 where it isn't stated),
 `batch` (n,) and `ptr` (g + 1,), and the labels that all structures have: `energy` (g,) eV, always
 float64, `forces` (n, 3) eV/Å, `stress` (g, 3, 3) eV/Å^3, `virial` (g, 3, 3) eV, `dipole` (g, 3)
-e Å, `polarizability` (g, 3, 3), `charges` (n,) e, `homo` and `lumo` (g,) eV.
+e Å, `polarizability` (g, 3, 3), `charges` (n,) e, `homo`, `lumo`, `gap`, `zpve` (g,) eV, `u0`,
+`u298`, `h298`, `g298` (g,) eV, float64 as the energy, `dipole_norm` (g,) e Å, `alpha` (g,) Å^3,
+`r2` (g,) Å^2, `cv` (g,) eV/K.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from ase import Atoms
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from zoo.datasets._labels import INPUTS, SHAPES, find, per_atom, shaped
+from zoo.datasets._labels import INPUTS, SHAPES, TOTALS, find, per_atom, shaped
 from zoo.errors import DataError, UnsupportedInputError
 
 NODE_FIELDS = frozenset({"atomic_numbers", "pos", *filter(per_atom, SHAPES)})
@@ -231,7 +233,7 @@ def _cast(name: str, value: np.ndarray | Tensor, dtype: torch.dtype) -> Tensor:
     tensor = torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
     if not tensor.is_floating_point():
         return tensor
-    return tensor.to(torch.float64 if name == "energy" else dtype)
+    return tensor.to(torch.float64 if name in TOTALS else dtype)
 
 
 def _place(atom: int, counts: Sequence[int], names: Sequence[int]) -> str:

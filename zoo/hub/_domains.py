@@ -13,6 +13,7 @@ from torch import nn
 from zoo.errors import ManifestError
 from zoo.hub._entries import Normalisation
 from zoo.hub.manifest import Manifest
+from zoo.layers.atomistic import SCALARS
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._sample import SampleModel
 from zoo.registry import Spec
@@ -26,6 +27,8 @@ _UNITS = {
     "virial": "eV",
     "dipole": "e Angstrom",
     "polarizability": "Angstrom^3",
+    "charges": "e",
+    **SCALARS,
 }
 
 

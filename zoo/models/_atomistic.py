@@ -13,7 +13,7 @@ The heads "forces" and "stress" are direct: they replace the derivatives of the 
 backward pass, and make the model non-conservative.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,16 @@ from zoo.errors import (
     nearest,
 )
 from zoo.functional import edge_vectors, neighbor_pairs
-from zoo.layers.atomistic import AtomFeatures, AtomGraph, EnergyScale, OutputScale, new_head
+from zoo.layers.atomistic import (
+    INTENSIVE,
+    SCALARS,
+    AtomFeatures,
+    AtomGraph,
+    EnergyScale,
+    OutputScale,
+    ScalarScale,
+    new_head,
+)
 from zoo.layers.atomistic._names import DIRECT, check_heads
 from zoo.layers.atomistic._reference import ELEMENTS
 from zoo.models._heads import EnergyHeads
@@ -47,8 +56,9 @@ class AtomisticModel(EnergyHeads):
 
     Args:
         cutoff: distance (Å) below which atoms are neighbours.
-        heads: "energy", "dipole", "polarizability", "energy/<name>" for further energy heads, and
-            the direct "forces" and "stress".
+        heads: "energy", "dipole", "polarizability", "energy/<name>" for further energy heads,
+            the direct "forces" and "stress", "charges" of atoms, and scalar properties by the
+            names of their labels (`zoo.layers.atomistic.SCALARS`).
         features: scalars per atom that `features` gives.
         channels: vector and tensor channels that `features` gives.
         max_z: largest atomic number that can be embedded.
@@ -56,6 +66,7 @@ class AtomisticModel(EnergyHeads):
             weights. Called as those of `zoo.layers.atomistic`: energy heads with the features
             alone, "forces" and "stress" with the features and the graph. They find what they need
             in `AtomFeatures.state`.
+        intensive: scalar properties that are means over the atoms; the others are sums.
 
     Raises:
         UnknownHeadError: for an unknown head.
@@ -77,6 +88,7 @@ class AtomisticModel(EnergyHeads):
         channels: int,
         max_z: int,
         own_heads: Mapping[str, Callable[[], nn.Module]] | None = None,
+        intensive: Collection[str] = INTENSIVE,
     ) -> None:
         super().__init__()
         if not cutoff > 0:
@@ -97,6 +109,10 @@ class AtomisticModel(EnergyHeads):
         self.energy_scales = nn.ModuleDict({name: EnergyScale() for name in named})
         #: of the direct heads, by kind
         self.direct_scales = nn.ModuleDict({k: OutputScale() for k in DIRECT if k in heads})
+        #: of scalar properties, by name
+        self.scalar_scales = nn.ModuleDict(
+            {name: ScalarScale(mean=name in intensive) for name in heads if name in SCALARS}
+        )
         self.trained_elements: dict[int, int] | None = None
         self.manifest: Any = None
         self.checkpoint_name: str | None = None

@@ -23,12 +23,12 @@ from zoo.errors import (
     ZooError,
     nearest,
 )
-from zoo.layers.atomistic import AtomFeatures, AtomGraph
+from zoo.layers.atomistic import SCALARS, AtomFeatures, AtomGraph
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._trust import Verdict, trust_of
 
-_PER_STRUCTURE = ("energy", "energy_std", "stress", "dipole", "polarizability")
-_PER_ATOM = ("forces", "forces_std")
+_PER_STRUCTURE = ("energy", "energy_std", "stress", "dipole", "polarizability", *SCALARS)
+_PER_ATOM = ("forces", "forces_std", "charges")
 TRUST_MODES = ("warn", "refuse")
 _INFO = ("charge", "spin")  # kept in atoms.info, where ASE does not look for changes
 
@@ -152,7 +152,7 @@ def _numpy(name: str, value: Any) -> float | np.ndarray:
     array: np.ndarray = value.detach().cpu().double().numpy()
     if name in _PER_STRUCTURE:
         array = array[0]
-    if name == "energy":
+    if array.ndim == 0:
         return float(array)
     if name == "stress":
         return np.asarray(full_3x3_to_voigt_6_stress(array))

@@ -1,5 +1,6 @@
 """What DimeNet and DimeNet++ have in common: from a graph to what their output blocks see."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from zoo.errors import CapabilityError, ConfigError
-from zoo.layers.atomistic import AtomFeatures, AtomGraph, Triplets, directed_edges
+from zoo.layers.atomistic import SCALARS, AtomFeatures, AtomGraph, Triplets, directed_edges
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._dimenet_blocks import (
     AtomSum,
@@ -18,7 +19,11 @@ from zoo.models._dimenet_blocks import (
     SphericalRadialBasis,
 )
 
-OutputInit = Literal["glorot_orthogonal", "zeros"]
+OutputInit = Literal["by_target", "glorot_orthogonal", "zeros"]
+#: targets whose output layers the authors' configuration starts at zero
+ZERO_TARGETS = ("dipole_norm", "homo", "lumo", "gap", "zpve")
+#: kinds of heads that DimeNets have
+TARGETS = ("energy", "charges", *SCALARS)
 
 
 class DirectionalNetwork(AtomisticModel):
@@ -35,9 +40,11 @@ class DirectionalNetwork(AtomisticModel):
         fixed: the paper's formulas rather than the authors' code.
         vertex: whose angles the authors' code takes.
         max_z: largest atomic number.
-        heads: energy heads.
+        heads: of energies, charges and scalar properties.
+        extensive: whether scalar properties are sums over atoms, or all of them means.
+        output_init: of the last layer of output blocks.
         interactions: one for each round.
-        energy_head: a head with fresh weights.
+        new_head: a head with fresh weights; says whether its last layers start at zero.
     """
 
     def __init__(  # noqa: PLR0913 - every hyper-parameter is an argument
@@ -54,8 +61,10 @@ class DirectionalNetwork(AtomisticModel):
         vertex: Literal["middle", "end"],
         max_z: int,
         heads: Sequence[str],
+        extensive: bool,
+        output_init: OutputInit,
         interactions: Callable[[], list[Interaction]],
-        energy_head: Callable[[], nn.Module],
+        new_head: Callable[[bool], nn.Module],
     ) -> None:
         _check(architecture, {**sizes, "hidden_channels": channels, "num_radial": num_radial})
         _check(architecture, {"num_spherical": num_spherical}, low=2)
@@ -63,13 +72,16 @@ class DirectionalNetwork(AtomisticModel):
         if max_z > 118:
             raise ConfigError(f"{architecture}: max_z is {max_z}; no element lies beyond 118")
         _check_heads(architecture, heads)
+        by_target = output_init == "by_target"
+        zeros = {t: t in ZERO_TARGETS if by_target else output_init == "zeros" for t in TARGETS}
         super().__init__(
             cutoff=cutoff,
             heads=heads,
             features=channels,
             channels=channels,
             max_z=max_z,
-            own_heads={"energy": energy_head},
+            own_heads={t: functools.partial(new_head, zeros[t]) for t in TARGETS},
+            intensive=() if extensive else SCALARS,
         )
         power = envelope_exponent + 1
         self.degrees = num_spherical

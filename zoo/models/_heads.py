@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from zoo.errors import CapabilityError, ConfigError, DataError
-from zoo.layers.atomistic import AtomFeatures, AtomGraph, EnergyScale, OutputScale
+from zoo.layers.atomistic import (
+    SCALARS,
+    TOTALS,
+    AtomFeatures,
+    AtomGraph,
+    EnergyScale,
+    OutputScale,
+    ScalarScale,
+    balanced,
+)
 from zoo.layers.atomistic._names import DIRECT, NEW, check_name, choose, energy_name, entry_of
 
 #: what an energy head gives by differentiation, where no direct head gives it
@@ -21,11 +30,13 @@ class EnergyHeads(nn.Module):
     """The part of a model on atoms that knows its energy heads.
 
     Attributes:
-        heads: modules by entry: "energy", "energy/<name>", "dipole", "polarizability", and the
-            direct ones, "forces" and "stress", which serve every energy head alike.
+        heads: modules by entry: "energy", "energy/<name>", "dipole", "polarizability", "charges",
+            scalar properties, and the direct ones, "forces" and "stress", which serve every
+            energy head alike.
         energy_scale: of the head "energy".
         energy_scales: of the other energy heads, by name.
         direct_scales: of the direct heads, by kind.
+        scalar_scales: of the heads of scalar properties, by name.
         hparams: constructor arguments; `heads` follows what is added or left out.
     """
 
@@ -33,6 +44,7 @@ class EnergyHeads(nn.Module):
     energy_scale: EnergyScale
     energy_scales: nn.ModuleDict
     direct_scales: nn.ModuleDict
+    scalar_scales: nn.ModuleDict
     hparams: dict[str, Any]
     checkpoint_name: str | None
 
@@ -50,6 +62,17 @@ class EnergyHeads(nn.Module):
     def conservative(self) -> bool:
         """Whether forces and stress are the derivatives of the energy."""
         return bool(self.energy_heads) and not self.direct
+
+    @property
+    def extensive(self) -> tuple[str, ...]:
+        """Scalar properties that are sums over the atoms."""
+        return tuple(n for n in self.scalar_scales if not self.scalar_scale(n).mean)
+
+    def scalar_scale(self, name: str) -> ScalarScale:
+        """Scale, references and read-out of a scalar property that the model has a head for."""
+        scale = self.scalar_scales[name]
+        assert isinstance(scale, ScalarScale)
+        return scale
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -142,8 +165,9 @@ class EnergyHeads(nn.Module):
         self._set_heads({entry: self.heads[entry] for entry in entries})
         for name in [n for n in self.energy_scales if n not in self.energy_heads]:
             del self.energy_scales[name]
-        for kind in [k for k in self.direct_scales if k not in self.heads]:
-            del self.direct_scales[kind]
+        for scales in (self.direct_scales, self.scalar_scales):
+            for kind in [k for k in scales if k not in self.heads]:
+                del scales[kind]
 
     def _entry(self, name: str) -> str:
         if name.startswith(NEW):
@@ -175,6 +199,13 @@ class EnergyHeads(nn.Module):
             result["dipole"] = self.heads["dipole"](x, graph, pos)
         if "polarizability" in wanted:
             result["polarizability"] = self.heads["polarizability"](x, graph)
+        if "charges" in wanted:
+            result["charges"] = balanced(self.heads["charges"](x), graph)
+        for name in [n for n in wanted if n in SCALARS]:
+            atomic = self.heads[name](x)
+            places = graph.atomic_numbers, graph.batch, graph.num_graphs
+            value = self.scalar_scale(name)(atomic, *places)
+            result[name] = value if name in TOTALS else value.to(atomic.dtype)
         for kind in self.direct:
             if kind in wanted:
                 scale = self.direct_scales[kind]

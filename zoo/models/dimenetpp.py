@@ -31,9 +31,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zoo.functional.activations import SiLU
+from zoo.models import _dimenet_pyg, _dimenet_tensorflow
 from zoo.models._dimenet_base import DirectionalNetwork, OutputInit
 from zoo.models._dimenet_blocks import BlockSumHead, Edges, Interaction, both, linear
-from zoo.models._dimenet_pyg import convert_state
 from zoo.registry import register
 
 
@@ -120,12 +120,17 @@ class DimeNetPlusPlus(DirectionalNetwork):
         num_before_skip: residual layers before the skip connection of an interaction.
         num_after_skip: residual layers after it.
         num_output_layers: layers with SiLU in an output block.
-        output_init: of the last layer of output blocks, "glorot_orthogonal" or "zeros".
+        output_init: of the last layer of output blocks, "zeros" or "glorot_orthogonal"; by target
+            as the authors configured it: zeros for dipole_norm, homo, lumo, gap and zpve.
+        extensive: scalar properties are sums over the atoms; False takes means. Every published
+            model of QM9's targets has sums.
         fixed: the paper's formulas where the authors' code departs from them (module docstring);
             published weights need False.
         max_z: largest atomic number.
-        heads: energy heads: "energy" (eV, with forces and stress as derivatives) and others as
-            "energy/<name>".
+        heads: "energy" (eV, with forces and stress as derivatives), further ones as
+            "energy/<name>", "charges" (e), and scalar properties: "dipole_norm" (e Å), "alpha"
+            (Å³), "homo", "lumo", "gap", "zpve", "u0", "u298", "h298", "g298" (eV), "r2" (Å²),
+            "cv" (eV/K).
     """
 
     def __init__(  # noqa: PLR0913 - every hyper-parameter is an argument
@@ -143,7 +148,8 @@ class DimeNetPlusPlus(DirectionalNetwork):
         num_before_skip: int = 1,
         num_after_skip: int = 2,
         num_output_layers: int = 3,
-        output_init: OutputInit = "glorot_orthogonal",
+        output_init: OutputInit = "by_target",
+        extensive: bool = True,
         fixed: bool = False,
         max_z: int = 94,
         heads: Sequence[str] = ("energy",),
@@ -165,6 +171,8 @@ class DimeNetPlusPlus(DirectionalNetwork):
             vertex="middle",
             max_z=max_z,
             heads=heads,
+            extensive=extensive,
+            output_init=output_init,
             interactions=lambda: [
                 ProductInteraction(
                     hidden_channels,
@@ -178,15 +186,14 @@ class DimeNetPlusPlus(DirectionalNetwork):
                 )
                 for _ in range(num_blocks)
             ],
-            energy_head=lambda: BlockSumHead(
-                num_blocks + 1,
-                hidden_channels,
-                out_emb_channels,
-                num_output_layers,
-                zeros=output_init == "zeros",
+            new_head=lambda zeros: BlockSumHead(
+                num_blocks + 1, hidden_channels, out_emb_channels, num_output_layers, zeros=zeros
             ),
         )
 
 
 #: what turns other packages' state dicts and configurations into constructor arguments and weights
-CONVERTERS = {"pyg": convert_state}
+CONVERTERS = {
+    "pyg": _dimenet_pyg.convert_state,
+    "tensorflow": _dimenet_tensorflow.convert_state,
+}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zoo.datasets.atoms import to_batch
 from zoo.errors import CapabilityError, ConfigError, ZooError
+from zoo.layers.atomistic import SCALARS, TOTALS
 from zoo.models._atomistic import AtomisticModel
 from zoo.testing import structures as build
 from zoo.testing._base import BaseSubject
@@ -53,6 +54,8 @@ LAWS: Mapping[str, Law] = {
     "virial": Law(2),
     "dipole": Law(1),
     "polarizability": Law(2),
+    "charges": Law(0, per_atom=True),
+    **dict.fromkeys(SCALARS, Law(0)),
 }
 
 
@@ -95,7 +98,7 @@ class Subject(BaseSubject):
 
     def precisions(self, name: str) -> set[torch.dtype]:
         """Energies are float64; a user's own module may return them in its own precision."""
-        if name != "energy":
+        if name != "energy" and name not in TOTALS:
             return {self.torch_dtype}
         own = not isinstance(self.original, AtomisticModel)
         return {torch.float64, self.torch_dtype} if own else {torch.float64}

@@ -156,6 +156,7 @@ def periodic(subject: Subject) -> Errors:
     errors = [subject.compare(reference, subject([f(a) for a in crystals])) for f in changes]
     doubled = subject([atoms.repeat((2, 1, 1)) for atoms in crystals])
     extensive = {"energy", "dipole", "polarizability", "virial"}
+    extensive |= set(getattr(subject.model, "extensive", ()))
     per_cell = {
         name: value / 2 if name in extensive else value
         for name, value in doubled.items()

@@ -13,6 +13,8 @@ from pydantic import (
 )
 
 from zoo.datasets._query import spelled
+from zoo.errors import nearest
+from zoo.layers.atomistic import SCALARS
 
 
 def _some(count: int) -> int:
@@ -21,6 +23,8 @@ def _some(count: int) -> int:
     return count
 
 
+#: what a loss can have a term for beside energy, forces and stress
+PROPERTIES = ("dipole", "polarizability", "charges", *SCALARS)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -89,13 +93,25 @@ class EnergyTerm(Term):
     per: Literal["atom", "structure"] = "atom"
 
 
+def _known_properties(terms: dict[str, Term]) -> dict[str, Term]:
+    for name in terms:
+        if name not in PROPERTIES:
+            raise ValueError(f"{name!r} is no property: {nearest(name, PROPERTIES)}")
+    return terms
+
+
 class LossSection(Section):
     """The terms; one that is left out is not trained on, and its label may be absent.
 
-    `heads` weighs the losses of several energy heads, by their names; 1 where nothing is said.
+    `properties` has a term for each property, by the name of its label and of the model's head:
+    `dipole`, `polarizability`, `charges` (means over components or atoms), and scalars such as
+    `homo`, `gap`, `alpha`, `u0` (errors of the whole property). `heads` weighs the losses of
+    several energy heads, by their names; 1 where nothing is said.
     """
 
-    later = frozenset({"heads"})
+    later = frozenset({"heads", "properties"})
+
+    properties: Annotated[dict[str, Term], AfterValidator(_known_properties)] = {}
 
     heads: dict[str, NonNegative] = {}
     energy: EnergyTerm | None = None
@@ -112,9 +128,17 @@ class ReferencesSection(Section):
 
 
 class NormaliseSection(Section):
-    """Scale of the network's raw output: the root mean square of the training forces, or 1."""
+    """Scale of the network's raw output: the root mean square of the training forces, or 1.
+
+    `properties`, of scalar ones: `references` takes the best constant per element off those that
+    are sums over the atoms, the mean off the others; `standard` also divides by the standard
+    deviation of what is left.
+    """
+
+    later = frozenset({"properties"})
 
     scale: Literal["forces_rms", "none"] = "forces_rms"
+    properties: Literal["standard", "references", "none"] = "standard"
 
 
 class OptimizerSection(Section):

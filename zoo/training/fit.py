@@ -235,7 +235,9 @@ def _check_frames(recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> Non
     if recipe.trainer.neighbors:
         raise RecipeError("trainer.neighbors is for the nodes of one graph; on atoms leave it out")
     if not wanted:
-        raise RecipeError("loss: no term is given; name at least one of energy, forces, stress")
+        raise RecipeError(
+            "loss: no term is given; name at least one of energy, forces, stress, properties"
+        )
     for name, part in (("train", train), ("val", val)):
         if len(part) == 0:
             raise DataError(f"{part.source}: the {name} split has no frames; change data.splits")

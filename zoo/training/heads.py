@@ -10,7 +10,7 @@ import torch
 from zoo.errors import DataError
 from zoo.layers.atomistic._names import NEW, choose
 from zoo.training.data import Samples
-from zoo.training.losses import batch_sums, ratio, targets
+from zoo.training.losses import batch_sums, ratio, targets, term_of
 from zoo.training.recipe import LossSection
 
 #: frames that the first gradient of a head is measured on
@@ -113,7 +113,7 @@ def _gradient(
     batch = batch.to(model.device)
     out = model(batch, outputs=targets(loss), create_graph=True)
     sums = batch_sums(out, batch, loss, heads)
-    terms = [getattr(loss, name).weight * ratio(*pair)[k] for name, pair in sums.items()]
+    terms = [term_of(loss, name).weight * ratio(*pair)[k] for name, pair in sums.items()]
     total = weight * torch.stack([term.double() for term in terms]).sum()
     live = [p for p in model.parameters() if p.requires_grad]
     slopes = torch.autograd.grad(total, live, allow_unused=True)

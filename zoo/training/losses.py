@@ -1,10 +1,11 @@
-"""Losses on energy, forces and stress, as weighted means over the whole batch of all processes.
+"""Losses on energy, forces, stress and properties: weighted means over the batch of all processes.
 
 Each term is the sum of weight * f(error) over the sum of weights, where f(error) is taken per
-structure (energy) or per component (forces, stress), and both sums run over all processes. With
-several energy heads the means are taken per head and added. DDP and FSDP average gradients over
-processes, so each process divides by its share, (sum of weights) / (number of processes): the mean
-of the gradients is then the gradient of the global mean, however unevenly the atoms are spread.
+structure (energy, scalar properties), per atom (charges) or per component (the others), and both
+sums run over all processes. With several energy heads the means are taken per head and added. DDP
+and FSDP average gradients over processes, so each process divides by its share, (sum of weights) /
+(number of processes): the mean of the gradients is then the gradient of the global mean, however
+unevenly the atoms are spread.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from torch_geometric.data import Batch
 
 from zoo.training.recipe import EnergyTerm, LossSection, Term
 
+#: quantities with a row for each atom
+PER_ATOM = ("forces", "charges")
 Reduce = Callable[[Tensor], Tensor]
 #: per head: the sum of weight * f(error), and the sum of weights
 Sums = tuple[Float[Tensor, " heads"], Float[Tensor, " heads"]]
@@ -81,14 +84,14 @@ def batch_sums(
     weight, head = batch.get("weight"), batch.get("head")
     result: dict[str, Sums] = {}
     for name in targets(loss):
-        term = getattr(loss, name)
+        term = term_of(loss, name)
         if isinstance(term, EnergyTerm):
             atoms = batch.ptr[1:] - batch.ptr[:-1]
             per_atom = term.per == "atom"
             error = energy_error(out[name], batch[name], atoms, per_atom=per_atom)
         else:
             error = out[name] - batch[name]
-        rows = batch.batch if name == "forces" else slice(None)
+        rows = batch.batch if name in PER_ATOM else slice(None)
         result[name] = weighted_sums(
             penalty(error, term),
             None if weight is None else weight[rows],
@@ -139,4 +142,11 @@ def term_losses(
 
 def targets(loss: LossSection) -> list[str]:
     """Names of the trained quantities."""
-    return [name for name in ("energy", "forces", "stress") if getattr(loss, name) is not None]
+    own = [name for name in ("energy", "forces", "stress") if getattr(loss, name) is not None]
+    return [*own, *loss.properties]
+
+
+def term_of(loss: LossSection, name: str) -> Term:
+    """The term of one of the `targets`."""
+    term: Term = loss.properties[name] if name in loss.properties else getattr(loss, name)
+    return term

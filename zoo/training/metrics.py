@@ -1,4 +1,4 @@
-"""Errors of a force field, in meV and meV/Å, computed by torchmetrics.
+"""Errors of a model on atoms, in meV and meV/Å, computed by torchmetrics.
 
 `energy_mae_offset` is the mean absolute energy error after the best constant per element is taken
 off (least squares over the evaluated structures): models and labels of different levels of theory
@@ -20,7 +20,8 @@ from torch_geometric.data import Batch
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from zoo.datasets import AtomsDataset, collate
-from zoo.training.losses import ratio
+from zoo.training.losses import PER_ATOM, ratio
+from zoo.training.properties import ERROR_FACTORS, ERROR_UNITS
 from zoo.training.references import compositions
 
 Array = npt.NDArray[np.float64]
@@ -33,6 +34,7 @@ UNITS = {
     "forces_rmse": "meV/Å",
     "forces_cosine": "",
     "stress_mae": "meV/Å³",
+    **{f"{name}_mae": unit for name, unit in ERROR_UNITS.items()},
     # of the tasks of other domains; errors of regression in the units of the labels
     "accuracy": "",
     "balanced_accuracy": "",
@@ -68,7 +70,7 @@ class ForceFieldMetrics(nn.Module):
     """Accumulates errors over batches and processes.
 
     Args:
-        labels: which of energy, forces, stress to compare.
+        labels: which of energy, forces, stress and properties to compare.
     """
 
     def __init__(self, labels: frozenset[str]) -> None:
@@ -87,6 +89,8 @@ class ForceFieldMetrics(nn.Module):
             }
         if "stress" in labels:
             chosen["stress_mae"] = MeanAbsoluteError()
+        self.properties = tuple(name for name in ERROR_UNITS if name in labels)
+        chosen |= {f"{name}_mae": MeanAbsoluteError() for name in self.properties}
         self.metrics = nn.ModuleDict()
         for name, metric in chosen.items():
             self.metrics[name] = metric.set_dtype(torch.float64)
@@ -124,6 +128,9 @@ class ForceFieldMetrics(nn.Module):
             named(self.metrics, "forces_cosine").update((some * cosine).sum(), some.sum())
         if "stress_mae" in self.metrics:
             self._add("stress_mae", _MILLI * (out["stress"] - batch.stress)[keep].double())
+        for name in self.properties:
+            error = (out[name] - batch[name])[atoms_kept if name in PER_ATOM else keep].double()
+            self._add(f"{name}_mae", ERROR_FACTORS[name] * error)
 
     def compute(self) -> dict[str, float]:
         """The errors so far, over all processes; no cosine where no atom felt a force."""
@@ -191,6 +198,7 @@ class Evaluation:
         energy: predicted and labelled energies, eV, (structures,) each; empty without labels.
         forces: predicted and labelled force components, eV/Å, flat.
         stress: predicted and labelled stress components, eV/Å³, flat.
+        properties: predicted and labelled values of each property, in the label's unit, flat.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -198,6 +206,7 @@ class Evaluation:
     energy: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
     forces: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
     stress: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0)))
+    properties: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
 
 def assess(
@@ -212,7 +221,7 @@ def assess(
 
     Args:
         model: an atomistic model.
-        dataset: frames with any of energy, forces and stress.
+        dataset: frames with any of energy, forces, stress and properties.
         batch_size: structures at once.
         head: the energy head to evaluate; the model's first if None.
         progress: called with structures done and their number.
@@ -220,13 +229,14 @@ def assess(
     Returns:
         Errors, and what parity plots need.
     """
-    labels = frozenset(dataset.labels & {"energy", "forces", "stress"} & set(model.outputs))
+    known = {"energy", "forces", "stress", *ERROR_UNITS}
+    labels = frozenset(dataset.labels & known & set(model.outputs))
     if not all(bool(dataset[i].pbc.all()) for i in range(len(dataset))):
         labels -= {"stress"}  # only three periodic directions have one
     metrics = ForceFieldMetrics(labels).to(model.device)
     result = Evaluation()
     energies: list[Tensor] = []
-    components: dict[str, list[Tensor]] = {name: [] for name in labels & {"forces", "stress"}}
+    components: dict[str, list[Tensor]] = {name: [] for name in labels - {"energy"}}
     chosen = {} if head is None else {"head": head}
     was_training = model.training
     model.eval()
@@ -254,7 +264,10 @@ def assess(
         result.metrics["energy_mae_offset"] = _MILLI * float(np.abs(residual).mean())
     for name, parts in components.items():
         predicted, target = torch.cat(parts, dim=1).numpy()
-        setattr(result, name, (predicted, target))
+        if name in ERROR_UNITS:
+            result.properties[name] = (predicted, target)
+        else:
+            setattr(result, name, (predicted, target))
     return result
 
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from zoo._files import write_atomic
-from zoo.training.metrics import Array, Evaluation, remove_offsets
+from zoo.training.metrics import UNITS, Array, Evaluation, remove_offsets
 
 BEFORE, AFTER, GRID, INK = "#b9b4a9", "#1f6f8b", "#e6e6e6", "#333333"
-MAX_POINTS = 20_000
+MAX_POINTS, MAX_PANELS = 20_000, 6
 _COMPONENTS = {
     "forces": ("force", "eV/Å", "meV/Å"),
     "stress": ("stress", "eV/Å³", "meV/Å³"),
@@ -25,7 +25,7 @@ _COMPONENTS = {
 def parity_plot(
     path: Path, after: Evaluation, before: Evaluation | None = None, *, title: str = ""
 ) -> None:
-    """Draws predictions against labels, energies, forces and stresses side by side.
+    """Draws predictions against labels: energies, forces, stresses and properties side by side.
 
     Energies are per atom, both sides relative to the mean label and without the best constant per
     element, which would hide everything else.
@@ -37,6 +37,8 @@ def parity_plot(
         title: of the whole figure.
     """
     panels = [name for name in ("energy", *_COMPONENTS) if len(getattr(after, name)[0])]
+    panels += [name for name, (found, _) in after.properties.items() if len(found)]
+    panels = panels[:MAX_PANELS]
     count = max(len(panels), 1)
     # square panels leave three of them no height for the titles
     size = (5.2 * count, 5.2 if count < 3 else 5.6)
@@ -45,6 +47,8 @@ def parity_plot(
     for axis, name in zip(axes, panels, strict=False):
         if name == "energy":
             _energy_panel(axis, after, before)
+        elif name in after.properties:
+            _property_panel(axis, name, after, before)
         else:
             _components_panel(axis, name, after, before)
     if title:
@@ -126,6 +130,23 @@ def _components_panel(axis: Any, name: str, after: Evaluation, before: Evaluatio
     axis.set_title(f"{name}: MAE {mae:{'.1f' if mae >= 1.0 else '.3g'}} {milli}", fontsize=10)
     axis.set_xlabel(f"reference {word} component ({unit})")
     axis.set_ylabel(f"predicted {word} component ({unit})")
+
+
+def _property_panel(axis: Any, name: str, after: Evaluation, before: Evaluation | None) -> None:
+    predicted, target = after.properties[name]
+    chosen = _thin(len(predicted))
+    old = before.properties.get(name) if before is not None else None
+    _scatter(
+        axis,
+        target[chosen],
+        predicted[chosen],
+        None if old is None else old[0][chosen],
+        size=5.0,
+    )
+    word = name.replace("_", " ")
+    axis.set_title(f"{word}: MAE {after.metrics[f'{name}_mae']:.3g} {UNITS[f'{name}_mae']}")
+    axis.set_xlabel(f"reference {word}")
+    axis.set_ylabel(f"predicted {word}")
 
 
 def _scatter(axis: Any, x: Array, y: Array, before: Array | None, *, size: float) -> None:

@@ -19,6 +19,7 @@ from zoo.errors import ConfigError, DataError, OutputError, RecipeError, ZooErro
 from zoo.hub.manifest import NAME
 from zoo.models import _trust_fit as trust
 from zoo.training import adapters
+from zoo.training.losses import targets
 from zoo.training.metrics import Evaluation
 from zoo.training.page import machine, write_page
 from zoo.training.plots import learning_curve, parity_plot
@@ -171,6 +172,8 @@ def set_scales(model: Any, recipe: Recipe, train: AtomsDataset) -> References | 
     """
     fitted = None
     options = recipe.references
+    if not {"energy", "forces", "stress"} & set(targets(recipe.loss)):
+        return None  # properties alone, which have scales of their own
     if options.kind == "given":
         model.set_references(_given(options.values))
     elif options.kind == "ridge" and "energy" in train.labels:

@@ -23,6 +23,7 @@ from pydantic import (
 from zoo import share
 from zoo.errors import RecipeError, nearest
 from zoo.training._reproduce_section import ReproduceRow as ReproduceRow
+from zoo.training._sections import PROPERTIES as PROPERTIES
 from zoo.training._sections import DataSection as DataSection
 from zoo.training._sections import EarlyStopping as EarlyStopping
 from zoo.training._sections import EmaSection as EmaSection
@@ -52,6 +53,10 @@ ATOMS_ONLY = ("loss", "references", "normalise")
 class Recipe(Section):
     """A whole recipe. `recipe` is the schema's version, `name` the checkpoint's.
 
+    `status`: `experimental`, `trained` (weights of such a run are published), `reproduced` (its
+    rows were run and pass), or `not run by us`: a paper's settings on a paper's data, of which
+    nobody here has run more than the smoke tier, on a made-up file of the same format.
+
     `log` says where the losses and errors of every validation go: `csv` (a file), `tensorboard`
     (event files), `wandb` (Weights & Biases; only files while ZOO_OFFLINE=1); the last two need
     the extra `logs`.
@@ -66,7 +71,7 @@ class Recipe(Section):
 
     recipe: Literal[1]
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
-    status: Literal["experimental", "trained", "reproduced"] = "experimental"
+    status: Literal["experimental", "trained", "reproduced", "not run by us"] = "experimental"
     description: str = ""
     model: ModelSection
     data: DataSection

@@ -3,7 +3,7 @@
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from zoo._files import write_atomic
 from zoo.datasets import AtomsDataset
 from zoo.datasets._base import Dataset
 from zoo.training.metrics import UNITS, Evaluation
+from zoo.training.recipe import PROPERTIES
 
 REPORT = "report.json"
-_TARGETS = ("energy", "forces", "stress")
+#: long names first: some begin with others
+_TARGETS = sorted(("energy", "forces", "stress", *PROPERTIES), key=len, reverse=True)
 
 
 @dataclass
@@ -81,9 +83,11 @@ def inputs_entry(train: AtomsDataset, elements: Mapping[int, int]) -> dict[str, 
     }
 
 
-def outputs_entry(level_of_theory: str | None) -> dict[str, Any]:
-    """The manifest's account of the energy; units are the model's business."""
-    return {"energy": {"kind": "total", "level_of_theory": level_of_theory or "not stated"}}
+def outputs_entry(level_of_theory: str | None, outputs: Sequence[str]) -> dict[str, Any]:
+    """The manifest's account of energy and properties; units are the model's business."""
+    level = {"level_of_theory": level_of_theory or "not stated"}
+    entries: dict[str, Any] = {name: dict(level) for name in outputs if name in PROPERTIES}
+    return ({"energy": {"kind": "total", **level}} if "energy" in outputs else {}) | entries
 
 
 def data_entry(dataset: AtomsDataset, frames: int) -> dict[str, Any]:

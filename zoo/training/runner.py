@@ -8,7 +8,7 @@ from zoo import datasets
 from zoo.datasets import AtomsDataset
 from zoo.errors import RecipeError
 from zoo.models._atomistic import AtomisticModel
-from zoo.training import loggers, prepare, sharding, symmetry
+from zoo.training import loggers, prepare, properties, sharding, symmetry
 from zoo.training import recipe as recipes
 from zoo.training.fit import Line, check_writable, fit
 from zoo.training.metrics import Evaluation, assess
@@ -109,6 +109,7 @@ def _train_atoms(
     prepare.open_run(folder, prepare.RECIPE, settings, resume=resume, overwrite=overwrite)
     model.restrict_elements(train_set.elements)
     references = prepare.set_scales(model, resolved, train_set)
+    scales = properties.set_scales(model, resolved, train_set)
     result = fit(
         model,
         resolved,
@@ -130,12 +131,16 @@ def _train_atoms(
             **_about(recipe, resolved, tier),
             "data": data_entry(dataset, len(train_set)),
             "references": references.summary() if references is not None else None,
+            **({"scales": scales} if scales else {}),
             **result.course(),
         },
     )
     shown = "test" if "test" in scores else "val"
     title = f"{resolved.name}, {shown} split"
-    fields = _manifest(resolved, report.details, dataset, scores) | {"domain": (train_set, val_set)}
+    fields = _manifest(resolved, report.details, dataset, scores) | {
+        "domain": (train_set, val_set),
+        "outputs": outputs_entry(dataset.metadata.get("level_of_theory"), model.outputs),
+    }
     name, after = resolved.name, scores[shown]
     prepare.publish(report, name=name, train=train_set, after=after, title=title, **fields)
     return report
@@ -227,7 +232,6 @@ def _manifest(
     ]
     data_license = dataset.metadata.get("licence")
     return {
-        "outputs": outputs_entry(dataset.metadata.get("level_of_theory")),
         "training": {**training, "data": [details["data"]]},
         "metrics": metrics,
         "limits": recipe.publish.limits,

@@ -1,4 +1,4 @@
-"""The Lightning task of a potential: losses on energies, forces and stresses."""
+"""The Lightning task of a model on atoms: losses on energies, forces, stresses and properties."""
 
 import math
 from typing import Any
@@ -10,13 +10,22 @@ from torch_geometric.data import Batch
 from zoo.functional.scatter import scatter_mean
 from zoo.training import sharding
 from zoo.training._base import Outputs, Penalty, TrainingTask
-from zoo.training.losses import Sums, batch_sums, energy_error, penalty, ratio, targets
+from zoo.training.losses import (
+    PER_ATOM,
+    Sums,
+    batch_sums,
+    energy_error,
+    penalty,
+    ratio,
+    targets,
+    term_of,
+)
 from zoo.training.metrics import ForceFieldMetrics
 from zoo.training.recipe import EnergyTerm, Recipe
 
 
 class ForceFieldTask(TrainingTask):
-    """Trains energies, forces and stresses of one model.
+    """Trains energies, forces, stresses and properties of one model.
 
     Args:
         model: an atomistic model, called as `model(batch, outputs=...)`.
@@ -49,7 +58,7 @@ class ForceFieldTask(TrainingTask):
     ) -> None:
         self.targets = targets(recipe.loss)
         self.heads = energy_heads(model)
-        weights = {name: getattr(recipe.loss, name).weight for name in self.targets}
+        weights = {name: term_of(recipe.loss, name).weight for name in self.targets}
         super().__init__(
             model,
             recipe,
@@ -73,7 +82,7 @@ class ForceFieldTask(TrainingTask):
         out = self.model(batch, outputs=self.targets)
         losses = []
         for name in self.targets:
-            term = getattr(self.recipe.loss, name)
+            term = term_of(self.recipe.loss, name)
             error = out[name] - batch[name].to(out[name].dtype)
             if isinstance(term, EnergyTerm):
                 atoms = torch.diff(batch.ptr)
@@ -81,7 +90,7 @@ class ForceFieldTask(TrainingTask):
             rows = (
                 penalty(error, term).flatten(1).mean(1) if error.ndim > 1 else penalty(error, term)
             )
-            if name == "forces":
+            if name in PER_ATOM:
                 rows = scatter_mean(rows, batch.batch, batch.num_graphs)
             losses.append(term.weight * rows.double())
         return torch.stack(losses).sum(0)

@@ -12,10 +12,14 @@ from zoo.layers.atomistic._heads import (
     StressHead,
     new_head,
 )
+from zoo.layers.atomistic._properties import INTENSIVE, SCALARS, TOTALS, ScalarScale, balanced
 from zoo.layers.atomistic._reference import EnergyScale, OutputScale
 
 __all__ = [
     "HEADS",
+    "INTENSIVE",
+    "SCALARS",
+    "TOTALS",
     "AtomFeatures",
     "AtomGraph",
     "DipoleHead",
@@ -25,8 +29,10 @@ __all__ = [
     "ForceHead",
     "OutputScale",
     "PolarizabilityHead",
+    "ScalarScale",
     "StressHead",
     "Triplets",
+    "balanced",
     "directed_edges",
     "new_head",
 ]

@@ -1,9 +1,10 @@
 """Heads: from equivariant features of atoms to properties of structures.
 
 Energy heads give a number per atom. "forces" and "stress" are direct heads: what they give is no
-derivative of the energy, so it costs no backward pass and conserves nothing. An architecture can
-bring heads of its own for any kind (`AtomisticModel(own_heads=...)`); those here serve every
-architecture whose features have vectors and tensors.
+derivative of the energy, so it costs no backward pass and conserves nothing. Scalar properties and
+atomic charges have heads like those of energies. An architecture can bring heads of its own for
+any kind (`AtomisticModel(own_heads=...)`); those here serve every architecture whose features have
+vectors and tensors.
 
 Dipole and polarizability are built as in PaiNN (Schuett, Unke, Gastegger, arXiv:2102.03150): atomic
 charges and polarizabilities from scalars, anisotropic parts from the vectors and tensors of the
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError
 from zoo.functional import scatter_mean, scatter_sum, to_matrix
 from zoo.layers.atomistic._features import AtomFeatures, AtomGraph
+from zoo.layers.atomistic._properties import SCALARS
 from zoo.layers.constants import ConstantModule
 
 
@@ -165,6 +167,8 @@ HEADS: Mapping[str, type[nn.Module]] = {
     "polarizability": PolarizabilityHead,
     "forces": ForceHead,
     "stress": StressHead,
+    "charges": EnergyHead,
+    **dict.fromkeys(SCALARS, EnergyHead),
 }
 
 

@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from zoo.errors import ConfigError, UnsupportedInputError, nearest
 from zoo.functional.frames import FrameGroup
+from zoo.layers.atomistic import SCALARS
 
 #: name of an output -> how it answers: "invariant", "vector", "position" (a vector that moves with
 #: the origin), "tensor" (two axes), "equivariant" (as the positions do under the group), or a
@@ -34,6 +35,8 @@ KNOWN: Mapping[str, str] = {
     "virial": "tensor",
     "dipole": "vector",
     "polarizability": "tensor",
+    "charges": "invariant",
+    **dict.fromkeys(SCALARS, "invariant"),
     "logits": "invariant",
     "log_softmax": "invariant",
     "score": "invariant",
