@@ -20,7 +20,20 @@ from zoo.errors import ConfigError, ManifestError, UnknownModelError, nearest
 MANIFEST = "manifest.yaml"
 CARD = "card.md"
 #: what lists say of a checkpoint; the rest of a manifest, mostly its certificate, is not read
-LISTED = frozenset({"name", "architecture", "inputs", "outputs", "classes", "license", "training"})
+LISTED = frozenset(
+    {
+        "name",
+        "architecture",
+        "inputs",
+        "outputs",
+        "classes",
+        "license",
+        "training",
+        "source",
+        "files",
+        "metrics",
+    }
+)
 _cache: dict[tuple[Path, bool], tuple[int, dict[str, Any]]] = {}
 
 

@@ -167,7 +167,8 @@ def _check_mappings(spec: Spec, path: Path) -> None:
 @functools.cache
 def shipped() -> dict[str, Spec]:
     """The specs of this package, by name."""
-    return {path.stem: parse(path) for path in sorted(share.folder("models").glob("*.yaml"))}
+    paths = sorted(share.folder("models").glob("[!_]*.yaml"))
+    return {path.stem: parse(path) for path in paths}
 
 
 @functools.cache

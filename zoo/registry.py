@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo import _spec
+from zoo import _certificates, _rows, _spec
 from zoo._arguments import recorded, signature, spell
 from zoo._catalog import card as _card
 from zoo._catalog import checkpoints as checkpoints
@@ -200,6 +200,29 @@ def list_models(
     )
 
 
+def table(pattern: str | list[str] = "*", **filters: Any) -> list[dict[str, Any]]:
+    """The rows of `zoo list`, of README and of the site, as plain values.
+
+    Args:
+        pattern: as for `list_models`.
+        **filters: the other arguments of `list_models`.
+
+    Returns:
+        One mapping for each name: of architectures and presets name, domain, title, symmetry,
+        architecture and certificate; of trained weights name, architecture, domain, inputs, data,
+        licence, source ("zoo" or "authors"), bytes, measured errors and certificate. A certificate
+        is None, or holds group, passed and the largest equivariance error by precision.
+
+    Raises:
+        ConfigError: as `list_models` does.
+    """
+    names = list_models(pattern, **filters)
+    if filters.get("pretrained"):
+        return [_rows.checkpoint(name) for name in names]
+    known = specs()
+    return [_rows.model(name, _spec.find(name, known)[0]) for name in names]
+
+
 def info(name: str | Path) -> dict[str, Any]:
     """What is known of an architecture, preset or checkpoint, as plain values.
 
@@ -207,12 +230,18 @@ def info(name: str | Path) -> dict[str, Any]:
         name: any name of `list_models`, an alias, or the folder of saved weights.
 
     Returns:
-        For a checkpoint its manifest; `kind` is "architecture", "preset" or "checkpoint".
+        For a checkpoint its manifest, else also the architecture's `certificate` in short, None
+        where there is none; `kind` is "architecture", "preset" or "checkpoint".
 
     Raises:
         UnknownModelError: offers the nearest names.
     """
-    return _info(name, specs())
+    about = _info(name, specs())
+    if about["kind"] != "checkpoint":
+        owner = about.get("architecture", about["name"])
+        found = _certificates.of_architecture(owner) or {}
+        about["certificate"] = {k: v for k, v in found.items() if k != "results"} or None
+    return about
 
 
 def card(name: str | Path) -> str:
@@ -224,4 +253,10 @@ def card(name: str | Path) -> str:
     Raises:
         UnknownModelError: offers the nearest names.
     """
-    return _card(name, specs())
+    text = _card(name, specs())
+    known = specs()
+    if isinstance(name, str) and name in set(_spec.names(known)):
+        spec, _ = _spec.find(name, known)
+        measured = _certificates.section(_certificates.of_architecture(spec.name))
+        return f"{text.rstrip()}\n\n{measured}\n" if measured else text
+    return text

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 import zoo
-from zoo.cli import list as listing
+from zoo import _rows
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -28,15 +28,22 @@ def test_the_short_table_of_weights_names_all_of_them(cli: Cli) -> None:
     assert len(rows) <= len(names) - 20
 
 
+def errors(certificate: str) -> list[float]:
+    return [float(word) for word in re.findall(r"\d+e-\d+", certificate)]
+
+
 def test_a_folded_row_is_that_of_each_of_its_weights(cli: Cli) -> None:
     full = {
         row[0].strip("`"): row[1:]
         for row in cells(cli("list", "--pretrained", "--markdown", "--no-fold")[1])
     }
     assert list(full) == zoo.list_models(pretrained=True)
-    for name, *rest in cells(cli("list", "--pretrained", "--markdown")[1]):
-        for variant in re.findall("`(.*?)`", rest[-1]):
-            assert full[name.strip("`").replace("*", variant)] == rest[:-1]
+    for name, *rest, certificate, variants in cells(cli("list", "--pretrained", "--markdown")[1]):
+        members = re.findall("`(.*?)`", variants)
+        found = [full[name.strip("`").replace("*", variant)] for variant in members]
+        assert all(row[:-1] == rest for row in found)
+        largest = [max(column) for column in zip(*(errors(row[-1]) for row in found), strict=False)]
+        assert not found or errors(certificate) == largest
 
 
 def test_other_forms_of_the_list_are_not_folded(cli: Cli) -> None:
@@ -56,6 +63,6 @@ def test_what_differs_keeps_its_row() -> None:
         {"name": "a-x.d.r2", "license": "MIT"},
         {"name": "b.d.r1", "license": "MIT"},
     ]
-    folded = listing._families(rows)
+    folded = _rows.families(rows)
     assert folded[0] == {"name": "a-*.d.r1", "license": "MIT", "variants": ["`x`", "`y`"]}
     assert folded[1:] == rows[2:]
