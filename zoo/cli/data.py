@@ -7,7 +7,7 @@ import typer
 
 from zoo.cli import _common, _data_generate
 
-app = typer.Typer(help="Make, check, convert and split data sets.", no_args_is_help=True)
+app = typer.Typer(help="Get, make, check, convert and split data sets.", no_args_is_help=True)
 app.add_typer(_data_generate.app, name="generate")
 
 Data = Annotated[str, typer.Argument(help="A file or folder, or a shipped data set.")]
@@ -32,11 +32,12 @@ Overwrite = Annotated[
 
 @app.command("list")
 def listing(as_json: _common.Json = False) -> None:
-    """The data sets that ship with the package."""
+    """The data sets that ship with the package, are computed, or are downloaded by `get`."""
     rows = [{"name": name, **_about(name)} for name in _shipped()]
     for row in rows:
         row["samples"] = row.get("samples") or row.get("frames")
-    columns = ("name", "domain", "samples", "level_of_theory", "title")
+        row["from"] = "get" if "download" in row else "computed" if "made" in row else "package"
+    columns = ("name", "domain", "from", "samples", "level_of_theory", "title")
     _common.emit(rows, _common.table(rows, columns), as_json=as_json)
 
 
@@ -66,6 +67,42 @@ def _about(name: str) -> dict[str, Any]:
     from zoo._files import read_yaml
 
     return {"domain": "atoms", **read_yaml(share.folder("datasets") / f"{name}.yaml")}
+
+
+@app.command("get")
+def get(
+    name: Annotated[str, typer.Argument(help="A published data set (zoo data list).")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=VALUE]...", help="Which part: molecule=aspirin."),
+    ] = None,
+    into: Annotated[Path | None, typer.Option(help="A folder; the cache unless given.")] = None,
+    as_json: _common.Json = False,
+) -> None:
+    """Download what a published data set needs, checked; what is here already is only checked."""
+    from zoo import hub
+
+    chosen = _common.settings(settings or [], "'NAME=VALUE'")
+    with _common.progress(name, quiet=as_json) as report:
+        found = hub.get_dataset(name, chosen, folder=into, progress=report)
+    lines = [line for item in found for line in _got(item)]
+    words = "&".join(f"{key}={value}" for key, value in chosen.items())
+    root = f"root={into}" if into else ""
+    query = "&".join(part for part in (words, root) if part)
+    lines.append(f"open it as {name}{'?' if query else ''}{query}")
+    _common.emit([item.to_dict() for item in found], "\n".join(lines), as_json=as_json)
+
+
+def _got(item: Any) -> list[str]:
+    """What is said of a file: without a published checksum, the one that was computed."""
+    state = "downloaded" if item.fetched else "here already"
+    told = {
+        "": f"sha256 {item.sha256}, which its authors publish nowhere; it is remembered",
+        "first seen": f"sha256 {item.sha256}, as when it was first seen",
+    }
+    checked = told.get(item.verified, f"{item.verified} as its authors publish it")
+    more = [f"  {item.unpacked} files unpacked"] if item.unpacked else []
+    return [f"{item.file}: {state}, {item.bytes} bytes; {checked}", *more]
 
 
 @app.command("check")

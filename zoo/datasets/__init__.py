@@ -4,6 +4,8 @@ from zoo.datasets._base import Dataset as Dataset
 from zoo.datasets._check import check as check
 from zoo.datasets._convert import convert as convert
 from zoo.datasets._npz import save_npz as save_npz
+from zoo.datasets._open import fetched as fetched
+from zoo.datasets._open import known as known
 from zoo.datasets._open import open as open
 from zoo.datasets._open import shipped as shipped
 from zoo.datasets._save_lmdb import save_lmdb as save_lmdb

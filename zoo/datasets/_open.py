@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from zoo import share
 from zoo._files import read_yaml
-from zoo.datasets import _on_demand, _published, _readers
+from zoo.datasets import _obtained, _on_demand, _published, _readers
 from zoo.datasets._base import Dataset
 from zoo.datasets.dataset import AtomsDataset
 from zoo.datasets.domains import _choose, _pyg, _recordings
@@ -19,13 +19,19 @@ from zoo.errors import ConfigError, DataError, IntegrityError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What `datasets/<name>.yaml` says about a data file beside it, or about a set that is `made`
-    by a kind of `zoo.datasets.synthetic` when it is opened."""
+    """What `datasets/<name>.yaml` says about a data file beside it, about a set that is `made`
+    by a kind of `zoo.datasets.synthetic` when it is opened, or about one whose files its authors
+    publish and `zoo data get` downloads (`zoo.datasets._remote`)."""
 
     title: str
     file: str = ""
     sha256: str = ""
     made: str = ""
+    download: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    opens: str = ""
+    reader: str = ""
+    pickle: bool = False
     domain: str = "atoms"
     level_of_theory: str = ""
     units: dict[str, str] = field(default_factory=dict)
@@ -80,11 +86,13 @@ def open(
         path: a file, a folder, a description (.yaml, as `zoo data generate` writes it), or the
             name of a set that ships with the package ("gfn2-md10", "pbe-ethanol") or is computed
             when it is opened ("o5-hulls"), whose settings may be changed after a question mark
-            ("o5-hulls?train=1024&seed=1", `zoo.datasets.synthetic`). Structures of
-            atoms come from files that ASE reads (extxyz, traj, db, ...), from an .npz with the
-            arrays of MD17 (`z,R,E,F`) or rMD17 (`nuclear_charges,coords,energies,forces`) or of
-            our own layout (`zoo.datasets.save_npz`), and from LMDB; the files of the other domains
-            are described in `zoo.datasets.domains`, one module each. "moabb:NAME?..." asks MOABB
+            ("o5-hulls?train=1024&seed=1", `zoo.datasets.synthetic`), or of a published set whose
+            files `zoo data get` brought ("rmd17?molecule=aspirin&split=1"; "root=FOLDER" names a
+            folder that has them; `zoo.datasets.published`). Structures of atoms come from files
+            that ASE reads (extxyz, traj, db, ...), from an .npz with the arrays of MD17 (`z,R,E,F`)
+            or rMD17 (`nuclear_charges,coords,energies,forces`) or of our own layout
+            (`zoo.datasets.save_npz`), from LMDB, and from the files of published sets; those of the
+            other domains are described in `zoo.datasets.domains`. "moabb:NAME?..." asks MOABB
             for its data set NAME (`zoo.datasets.domains._recordings`); "pyg:texas?download=true"
             lets PyG download a published graph (`zoo.datasets.domains._pyg`).
         keys: field -> the file's name for it, such as {"energy": "REF_energy"} or {"y": "class"};
@@ -123,37 +131,70 @@ def open(
         return _choose.open_pyg(
             fspath(path), keys, splits, units=units, domain=domain, trust_pickle=trust_pickle
         )
+    options = _obtained.Options(keys, units, splits, domain, trust_pickle)
     place = Path(fspath(path)).expanduser()
-    folder = isdir(place)
-    if not folder and not isfile(place):  # unlike Path.is_file, false for names that can't be files
-        name, asked, query = fspath(path).partition("?")
-        if asked:
-            about = _known(describe(_described(name))) if name in shipped() else {}
-            return _make(name, query, about, keys, units, splits, domain)
+    if not isdir(place) and not isfile(place):  # unlike Path.is_file, false for odd names
+        named = _open_named(fspath(path), options)
+        if named is not None:
+            return named
         place = _described(path)
     if place.suffix in (".yaml", ".yml"):
         return _open_described(place, keys, units, splits, domain)
-    splits = _published.located(splits, place if folder else place.parent)
+    if domain in (None, "atoms") and _obtained.reader_of(place) is not None:
+        return _obtained.open_file(place, options)
+    return _open_file(place, str(path), options)
+
+
+def _open_named(text: str, options: _obtained.Options) -> Dataset[Any] | None:
+    """A set that is computed, or that was downloaded; None for one that lies in a file."""
+    name, asked, query = text.partition("?")
+    if not asked and name not in fetched():
+        return None
+    about = describe(_described(name)) if name in known() else None
+    if about is not None and about.download:
+        return _obtained.open_obtained(name, about, query, options, open)
+    entries = _known(about) if about is not None else {}
+    return _make(name, query, entries, options.keys, options.units, options.splits, options.domain)
+
+
+def _open_file(place: Path, source: str, options: _obtained.Options) -> Dataset[Any]:
+    """A file or folder in one of the formats of its domain."""
+    folder = place.is_dir()
+    splits = _published.located(options.splits, place if folder else place.parent)
     other = _choose.open_other(
         place,
-        keys,
+        options.keys,
         splits,
-        units=units,
-        domain=domain,
-        trust_pickle=trust_pickle,
-        source=str(path),
+        units=options.units,
+        domain=options.domain,
+        trust_pickle=options.trust_pickle,
+        source=source,
     )
     if other is not None:
         return other
     if folder and not _readers.is_folder(place):
         raise DataError(f"{place} is a folder without structures of atoms; name a file in it")
-    frames, metadata = _readers.read(place, keys, units, trust_pickle=trust_pickle)
-    return AtomsDataset(frames, splits=splits, metadata=metadata, source=str(path))
+    frames, metadata = _readers.read(
+        place, options.keys, options.units, trust_pickle=options.trust_pickle
+    )
+    return AtomsDataset(frames, splits=splits, metadata=metadata, source=source)
+
+
+def known() -> list[str]:
+    """Names of all data sets that the package describes."""
+    return sorted(path.stem for path in share.folder("datasets").glob("*.yaml"))
+
+
+def fetched() -> list[str]:
+    """Names of those among them that `zoo data get` downloads."""
+    folder = share.folder("datasets")
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")}
+    return sorted(name for name, text in texts.items() if "\ndownload:" in text)
 
 
 def shipped() -> list[str]:
-    """Names of the data sets that ship with the package."""
-    return sorted(path.stem for path in share.folder("datasets").glob("*.yaml"))
+    """Names of those that ship with the package, or are computed when they are opened."""
+    return sorted(set(known()) - set(fetched()))
 
 
 def describe(path: Path) -> Description:
@@ -167,16 +208,17 @@ def describe(path: Path) -> Description:
     for key in entries:
         if key not in allowed:
             raise ConfigError(f"{path}: unknown key {key!r}: {nearest(str(key), allowed)}")
-    needed = {"title"} if "made" in entries else {"title", "file", "sha256"}
+    elsewhere = bool({"made", "download"} & set(entries))
+    needed = {"title"} if elsewhere else {"title", "file", "sha256"}
     if entries.get("domain", "atoms") == "atoms":
         needed |= {"level_of_theory", "units"}
     missing = needed - set(entries)
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}")
-    for key in ("units", "elements", "keys", "splits", "generation"):
+    for key in ("units", "elements", "keys", "splits", "generation", "settings"):
         if not isinstance(entries.get(key, {}), dict):
             raise ConfigError(f"{path}: {key} must be a mapping (key: value)")
-    if "made" in entries:
+    if elsewhere:
         return Description(**entries)
     if Path(str(entries["file"])).name != entries["file"]:
         raise ConfigError(f"{path}: file must be a name in the same folder: {entries['file']!r}")
@@ -198,13 +240,13 @@ def file_sha256(path: Path) -> str:
 
 def _described(name: str | PathLike[str]) -> Path:
     """The description of a shipped set, or of one that was made in the working folder."""
-    if fspath(name) in shipped():
+    if fspath(name) in known():
         return share.folder("datasets") / f"{fspath(name)}.yaml"
     if isfile(f"{fspath(name)}.yaml"):
         return Path(f"{fspath(name)}.yaml")
     raise DataError(
         f"there is no file {fspath(name)!r}, nor a shipped data set of that name: "
-        f"{nearest(Path(fspath(name)).name, shipped())} (a set made by `zoo data generate` goes by "
+        f"{nearest(Path(fspath(name)).name, known())} (a set made by `zoo data generate` goes by "
         "its name in the folder where its .yaml lies)"
     )
 
@@ -217,6 +259,8 @@ def _open_described(
     domain: str | None,
 ) -> Dataset[Any]:
     about = describe(path)
+    if about.download:
+        raise ConfigError(f"{path} describes files to download; open the set by its name")
     if about.made:
         return _make(path.stem, "", _known(about), keys, units, splits, domain)
     if units is not None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zoo.hub._release import upload as upload
     from zoo.hub._save import save as save
     from zoo.hub.cache import root as cache_root
+    from zoo.hub.datasets import get_dataset as get_dataset
     from zoo.hub.golden import GoldenResult as GoldenResult
     from zoo.hub.golden import compare as compare_golden
     from zoo.hub.golden import decode as golden_structures
@@ -56,6 +57,7 @@ _HOME = {
     "derive_name": ("manifest", "derive_name"),
     "find": ("_obtain", "find"),
     "golden_structures": ("golden", "decode"),
+    "get_dataset": ("datasets", "get_dataset"),
     "golden_tensors": ("_load", "golden_tensors"),
     "load": ("_load", "load"),
     "note_separation": ("_attach", "note_separation"),
@@ -84,6 +86,7 @@ __all__ = [
     "convert",
     "derive_name",
     "find",
+    "get_dataset",
     "golden_structures",
     "golden_tensors",
     "load",

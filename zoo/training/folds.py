@@ -61,6 +61,6 @@ def fold_changes(recipe: Recipe, fold: int) -> dict[str, Any]:
 def _brought(source: str) -> Mapping[str, Any]:
     """The splits of a shipped set's description; else the file's own."""
     name = source.partition("?")[0]
-    known = name in datasets.shipped()
+    known = name in datasets.known()
     own = describe(share.folder("datasets") / f"{name}.yaml").splits if known else None
     return own or {"kind": "index"}
