@@ -45,7 +45,7 @@ from zoo.training._task_section import TaskSection as TaskSection
 from zoo.training._yaml import Path_, dotted, read
 
 #: mappings that a tier or an override replaces rather than changes
-_WHOLE = {"splits", "keys", "units"}
+_WHOLE = {"splits", "keys", "units", "properties"}
 #: sections that mean nothing beside `task`
 ATOMS_ONLY = ("loss", "references", "normalise")
 
