@@ -4,6 +4,7 @@
 #   make test    ruff, mypy, pytest
 #   make fuzz    a thousand damaged files for every reader of data
 #   make docs    the site, in site/; make notebooks runs the tutorials again first
+#   make test-docs   the site, built and looked at in a headless Chromium of the system
 #
 # Overridable: PYTHON (3.11 or later), VENV, PIP_ARGS, for example a CPU build of torch:
 #   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -11,8 +12,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-# one process per core; a file or class stays in one, which shares what is costly to set up
-PYTEST_ARGS ?= -n auto --dist loadscope
+# one process per core; a file or class stays in one, which shares what is costly to set up; in the
+# order of tests/conftest.py
+PYTEST_ARGS ?= -n auto --dist loadscope --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install $(PIP_ARGS)
@@ -21,7 +23,7 @@ INSTALLED_TEST := $(VENV)/.installed-test
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds test fuzz lint docs notebooks scatter release-weights clean
+.PHONY: help demo demo-seeds test fuzz lint docs test-docs notebooks scatter release-weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -65,6 +67,10 @@ fuzz: $(INSTALLED_TEST)
 
 docs: $(INSTALLED_DOCS)
 	$(BIN)/python -m mkdocs build --strict
+
+# the browser is found by name or in CHROMIUM; without one the tests that need it are skipped
+test-docs: docs $(INSTALLED_TEST)
+	$(BIN)/python -P -m pytest -m browser tests/site -rs
 
 # needs the extra datagen, which the tests install
 notebooks: $(INSTALLED_TEST)

@@ -1,13 +1,34 @@
-"""What tests of any part may ask for."""
+"""What tests of any part may ask for, in which order modules run, and where shapes are checked."""
 
 from collections.abc import Iterator
 
 import pytest
-from undrawn import undrawn as not_drawing
+from shape_checks import skip_functions_without_shapes
+
+skip_functions_without_shapes()  # before the package is imported
+
+#: modules that take a minute or more; they start first, so that no process ends long after the other
+LONGEST = (
+    "tests/cli/test_shipped_samples.py",
+    "tests/cli/test_verify.py",
+    "tests/training/test_runner.py",
+    "tests/apps/test_bench.py",
+    "tests/test_packaging.py",
+    "tests/test_docs.py",
+    "tests/test_readme.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules first (the Makefile tells xdist to keep this order)."""
+    rank = {module: number for number, module in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.split("::")[0], len(LONGEST)))
 
 
 @pytest.fixture
 def undrawn() -> Iterator[None]:
     """Runs write their plots as one pixel: for tests of what runs do; those of the plots draw."""
+    from undrawn import undrawn as not_drawing
+
     with not_drawing():
         yield

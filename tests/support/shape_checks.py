@@ -5,8 +5,10 @@ tests could no longer see what the library itself says about it.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar, get_args
 
+import jaxtyping
 from beartype import beartype
 from jaxtyping import AbstractArray
 
@@ -27,3 +29,22 @@ def _has_shape(hint: Any) -> bool:
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
         return True
     return any(_has_shape(part) for part in get_args(hint))
+
+
+def skip_functions_without_shapes() -> None:
+    """Leaves functions and classes alone in which jaxtyping finds nothing to check.
+
+    It compiles two checkers for every function of the package, and binds the arguments of every
+    call, whether or not shapes stand in its signature.
+    """
+    jaxtyped = jaxtyping.jaxtyped
+
+    @wraps(jaxtyped)
+    def where_shapes_stand(function: Any = None, **settings: Any) -> Any:
+        if function is None:
+            return lambda function: where_shapes_stand(function, **settings)
+        hints = getattr(function, "__annotations__", {}).values()
+        shaped = any(isinstance(hint, str) or _has_shape(hint) for hint in hints)
+        return jaxtyped(function, **settings) if shaped else function
+
+    jaxtyping.jaxtyped = where_shapes_stand
