@@ -7,7 +7,7 @@ from shape_checks import skip_functions_without_shapes
 
 skip_functions_without_shapes()  # before the package is imported
 
-#: modules that take a minute or more; they start first, so that no process ends long after the other
+#: modules that take a minute or more: first, so that no process ends long after the other
 LONGEST = (
     "tests/cli/test_shipped_samples.py",
     "tests/cli/test_verify.py",
