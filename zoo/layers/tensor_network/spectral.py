@@ -29,13 +29,11 @@ from zoo.errors import ConfigError, UnsupportedInputError, nearest
 from zoo.functional import tensor_network as tn
 from zoo.functional.precision import check_precision
 from zoo.functional.tensor_network import Rank
-from zoo.layers.tensor_network.linear import Contraction, check_contraction
+from zoo.layers.tensor_network.linear import Contraction, check_contraction, pays
 from zoo.layers.tensor_network.weight import FactorizedTensor
 
 Factorization = Literal["tucker", "cp", "tt", "tr"]
 _FACTORIZATIONS = ("tucker", "cp", "tt", "tr")
-#: factorised where that takes less than this share of the operations: its steps are smaller ones
-_WORTH = 0.5
 
 
 class FactorizedSpectralConv(nn.Module):
@@ -144,13 +142,13 @@ def _worthwhile(
     shape: tuple[int, ...],
     rank: tuple[int, ...],
 ) -> bool:
-    """Whether the cores one by one take less than half of the operations."""
+    """Whether to go through the cores one by one."""
     cores = tuple(tn.core_shapes(form, shape, rank))
     letters = "abcdefghijklmnopqrstuvwxyz"[: len(shape)]
     whole = tn.plan(tn.expand(f"{letters}->{letters}", form), cores).operations
     whole += tn.plan(equation, (modes, shape)).operations
     apart = tn.plan(tn.expand(equation, form), (modes, *cores)).operations
-    return apart < _WORTH * whole
+    return pays(apart, whole)
 
 
 # --- transforms ---------------------------------------------------------------------------------
