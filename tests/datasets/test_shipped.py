@@ -10,7 +10,13 @@ from zoo._files import read_yaml
 from zoo.datasets import gfn2
 from zoo.datasets._molecules import MD17
 
-NAMES = ["emt-metals-test", "gfn2-md10", "gfn2-md10-5k-test", "pbe-ethanol"]
+NAMES = [
+    "emt-metals-test",
+    "gfn2-md10",
+    "gfn2-md10-5k-test",
+    "gfn2-organic-test",
+    "pbe-ethanol",
+]
 FOLDER = share.folder("datasets")
 DESCRIBED = {name: read_yaml(FOLDER / f"{name}.yaml") for name in zd.shipped()}
 

@@ -1,23 +1,18 @@
 """`zoo data generate`: labelled structures, and sets that are computed."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from zoo.cli import _common, _data_synthetic
+from zoo.cli import _common, _data_made, _data_organic, _data_synthetic
+from zoo.cli._data_made import Output, Overwrite, Processes
 
 app = typer.Typer(
     help="Label structures with a quantum-chemical method (extra: datagen), or compute sets.",
     no_args_is_help=True,
 )
 _data_synthetic.add(app)
-
-Output = Annotated[Path, typer.Option("--output", "-o", help="An .npz, .extxyz or .xyz file.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite/--no-overwrite", help="Replace an existing output.")
-]
-
+app.command("gfn2-organic")(_data_organic.gfn2_organic)
 
 Trajectories = Annotated[
     list[str],
@@ -28,7 +23,6 @@ Trajectories = Annotated[
 Stride = Annotated[
     list[str], typer.Option("--stride", metavar="[SPLIT=]STEPS", help="Steps between frames.")
 ]
-Processes = Annotated[int, typer.Option("--processes", "-j", min=1, help="Runs at once.")]
 Equilibration = Annotated[int, typer.Option(min=0, help="Steps before the first frame.")]
 Timestep = Annotated[float, typer.Option(min=0.01, help="fs.")]
 Friction = Annotated[float, typer.Option(min=1e-6, help="Of the Langevin thermostat, 1/fs.")]
@@ -80,7 +74,7 @@ def gfn2(
             overwrite=overwrite,
             progress=report,
         )
-    _announce(made, output, as_json)
+    _data_made.announce(made, output, as_json)
 
 
 @app.command("emt")
@@ -131,7 +125,7 @@ def emt(
             overwrite=overwrite,
             progress=report,
         )
-    _announce(made, output, as_json)
+    _data_made.announce(made, output, as_json)
 
 
 @app.command("dft")
@@ -158,44 +152,15 @@ def dft(
             overwrite=overwrite,
             progress=report,
         )
-    _announce(made, output, as_json)
+    _data_made.announce(made, output, as_json)
 
 
 def _shape(
     frames: list[str], trajectories: list[str], stride: list[str]
 ) -> tuple[dict[str, int], dict[str, int], int | dict[str, int]]:
     """Frames, trajectories and strides by split; one number of steps for all of them."""
-    counts = _counts(frames, "'--frames'")
-    shares = _counts(trajectories, "'--trajectories'")
+    counts = _data_made.counts(frames, "'--frames'")
+    shares = _data_made.counts(trajectories, "'--trajectories'")
     if len(stride) == 1 and "=" not in stride[0]:
-        return counts, shares, _count("stride", stride[0], "'--stride'")
-    return counts, shares, _counts(stride, "'--stride'")
-
-
-def _counts(values: list[str], option: str) -> dict[str, int]:
-    found = _common.pairs(values, option)
-    return {name: _count(name, text, option) for name, text in found.items()}
-
-
-def _count(name: str, text: str, option: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise typer.BadParameter(
-            f"{name}={text}: expected a whole number above zero", param_hint=option
-        )
-    return int(text)
-
-
-def _announce(made: Any, output: Path, as_json: bool) -> None:
-    described = output.with_suffix(".yaml")
-    _common.emit(
-        {
-            "path": str(output),
-            "description": str(described),
-            "frames": len(made),
-            "labels": sorted(made.labels),
-            "level_of_theory": made.metadata.get("level_of_theory"),
-            "hash": made.hash,
-        },
-        f"wrote {len(made)} frames to {output}, described in {described}",
-        as_json=as_json,
-    )
+        return counts, shares, _data_made.count("stride", stride[0], "'--stride'")
+    return counts, shares, _data_made.counts(stride, "'--stride'")

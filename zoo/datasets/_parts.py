@@ -89,7 +89,7 @@ def run(
     """
     _claim(plan, folder)
     done = {key: _finished(folder, key) for key in plan.jobs}
-    count = _Counter(sum(done.values()), plan.frames, progress)
+    count = Counter(sum(done.values()), plan.frames, progress)
     todo = [key for key, job in plan.jobs.items() if done[key] < job.settings.frames]
     # the longest first, so that no process is left alone with one in the end
     todo.sort(key=lambda key: -_cost(plan.jobs[key], done[key]))
@@ -98,7 +98,7 @@ def run(
             for frames in compute(plan, folder, key):
                 count.add(frames)
     else:
-        _parallel(folder, todo, min(processes, len(todo)), count)
+        parallel(folder, todo, min(processes, len(todo)), count)
     return {key: _collect(folder, key) for key in plan.jobs}
 
 
@@ -141,8 +141,8 @@ def _claim(plan: Plan, folder: Path) -> None:
         )
 
 
-class _Counter:
-    """Frames done, from several threads."""
+class Counter:
+    """What is done, counted from several threads."""
 
     def __init__(self, done: int, total: int, progress: Progress | None) -> None:
         self.done, self.total, self.progress = done, total, progress
@@ -155,7 +155,8 @@ class _Counter:
                 self.progress(self.done, self.total)
 
 
-def _parallel(folder: Path, todo: Sequence[str], processes: int, count: _Counter) -> None:
+def parallel(folder: Path, todo: Sequence[str], processes: int, count: Counter) -> None:
+    """Has worker processes compute the jobs `todo` of the plan in a folder."""
     queue: SimpleQueue[str | None] = SimpleQueue()
     for key in todo:
         queue.put(key)
@@ -166,7 +167,7 @@ def _parallel(folder: Path, todo: Sequence[str], processes: int, count: _Counter
             finished.result()
 
 
-def _serve(folder: Path, queue: "SimpleQueue[str | None]", count: _Counter) -> None:
+def _serve(folder: Path, queue: "SimpleQueue[str | None]", count: Counter) -> None:
     """Feeds one worker process, which has a thread count of its own, with jobs."""
     command = [sys.executable, "-m", "zoo.datasets._worker", str(folder)]
     worker = subprocess.Popen(
@@ -186,9 +187,7 @@ def _serve(folder: Path, queue: "SimpleQueue[str | None]", count: _Counter) -> N
                 count.add(int(answer))
             if answer != "done":
                 words = (worker.stderr.read().strip().splitlines() or ["it was killed"])[-1]
-                raise DataError(
-                    f"the trajectory {key} failed: {words}; what is finished is kept in {folder}"
-                )
+                raise DataError(f"{key} failed: {words}; what is finished is kept in {folder}")
     finally:
         worker.stdin.close()
         worker.terminate()

@@ -1,22 +1,29 @@
-"""A process that computes trajectories: `python -m zoo.datasets._worker FOLDER`.
+"""A process that computes parts of a set: `python -m zoo.datasets._worker FOLDER`.
 
 It reads the plan in the folder, then one job's name per line; it answers each new part with its
-number of frames and each finished job with "done".
+number of frames or molecules and each finished job with "done".
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from zoo.datasets import _parts
+from zoo.datasets.organic import _shards
 
 
 def main() -> None:
     """Serves jobs until its input ends."""
     folder = Path(sys.argv[1])
-    plan = _parts.load_plan(folder)
+    shards = _shards.load_plan(folder)
+    compute = (
+        partial(_shards.compute, shards)
+        if shards is not None
+        else partial(_parts.compute, _parts.load_plan(folder))
+    )
     for line in sys.stdin:
-        for frames in _parts.compute(plan, folder, line.strip()):
-            _answer(str(frames))
+        for done in compute(folder, line.strip()):
+            _answer(str(done))
         _answer("done")
 
 
