@@ -8,7 +8,8 @@ import typer
 from zoo.cli import _common
 
 Physics = Annotated[
-    str | None, typer.Option(help="Physical properties instead of data: molecules, metals.")
+    str | None,
+    typer.Option(help="Physical properties instead of data: molecules, organic, metals."),
 ]
 Only = Annotated[
     str | None, typer.Option(help="With --physics: these groups, such as frequencies,nve or bulk.")

@@ -4,6 +4,8 @@ The structures are built here from SMILES (ETKDG embedding, MMFF94 relaxation); 
 the MD17 data set are used. Needs rdkit (extra `datagen`).
 """
 
+from typing import Any
+
 from ase import Atoms
 
 from zoo._extras import require
@@ -45,7 +47,41 @@ def embed(text: str, *, seed: int) -> Atoms:
     if all_chem.EmbedMolecule(molecule, randomSeed=seed) != 0:
         raise DataError(f"rdkit found no 3-D geometry for {text!r}; give a structure instead")
     all_chem.MMFFOptimizeMolecule(molecule, maxIters=2000)
-    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    atoms = Atoms(numbers=numbers, positions=molecule.GetConformer().GetPositions())
-    atoms.info["charge"] = int(chem.GetFormalCharge(molecule))
-    return atoms
+    return _atoms(molecule, chem)[0]
+
+
+def conformers(text: str, count: int, *, seed: int) -> list[Atoms]:
+    """Conformers of a molecule, each relaxed by MMFF94; atoms in rdkit's order of the SMILES.
+
+    Args:
+        text: SMILES.
+        count: how many are embedded; some may end in the same minimum.
+        seed: of the embedding.
+
+    Returns:
+        Atoms in Å, with `info["charge"]` the formal charge (e).
+
+    Raises:
+        DataError: if the SMILES can't be parsed or embedded.
+    """
+    chem = require("rdkit.Chem", extra="datagen", package="rdkit")
+    all_chem = require("rdkit.Chem.AllChem", extra="datagen", package="rdkit")
+    molecule = chem.MolFromSmiles(text)
+    if molecule is None:
+        raise DataError(f"{text!r} is not a SMILES that rdkit can read; check brackets and rings")
+    molecule = chem.AddHs(molecule)
+    if not all_chem.EmbedMultipleConfs(molecule, count, randomSeed=seed):
+        raise DataError(f"rdkit found no 3-D geometry for {text!r}; give a structure instead")
+    all_chem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000)
+    return _atoms(molecule, chem)
+
+
+def _atoms(molecule: Any, chem: Any) -> list[Atoms]:
+    """The conformers of rdkit's molecule."""
+    found = []
+    for conformer in molecule.GetConformers():
+        numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+        atoms = Atoms(numbers=numbers, positions=conformer.GetPositions())
+        atoms.info["charge"] = int(chem.GetFormalCharge(molecule))
+        found.append(atoms)
+    return found

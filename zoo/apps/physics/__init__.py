@@ -5,11 +5,12 @@
     physics.write_metrics("tensornet-s.gfn2-md10.r1", report)
 
 Every property is a function of a structure and an ASE calculator, used alike for the model and the
-reference; the suites `molecules` and `metals` put them together.
+reference; the suites `molecules`, `organic` and `metals` put them together.
 """
 
 from zoo.apps.physics._metals import MetalSettings as MetalSettings
 from zoo.apps.physics._molecules import MoleculeSettings as MoleculeSettings
+from zoo.apps.physics._organic import OrganicSettings as OrganicSettings
 from zoo.apps.physics._result import PROPERTIES as PROPERTIES
 from zoo.apps.physics._result import Failure as Failure
 from zoo.apps.physics._result import MeasurementError as MeasurementError
@@ -44,6 +45,7 @@ __all__ = [
     "MeasurementError",
     "MetalSettings",
     "MoleculeSettings",
+    "OrganicSettings",
     "PhysicsReport",
     "Row",
     "calculator_forces",

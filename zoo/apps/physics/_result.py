@@ -48,6 +48,13 @@ PROPERTIES: dict[str, Property] = {
     "alloy_lattice_constant": Property("Å", "cube root of the volume of four atoms", percent=True),
     "alloy_formation": Property("eV/atom", "energy of an ordered alloy from its metals"),
     "alloy_c_over_a": Property("", "axial ratio of an L1_0 alloy", percent=True),
+    "point_energy": Property("meV/atom", "energy at a given geometry"),
+    "point_forces_mae": Property("meV/Å", "force error at the same geometry"),
+    "interaction_energy": Property("meV", "energy of a dimer less its two molecules"),
+    "conformer_energy": Property("meV", "energy of a conformer above the lowest"),
+    "conformer_rank": Property("", "correlation of the conformers' ranks (Spearman)", worst="min"),
+    "torsion_energy": Property("meV", "energy along a scan, above its minimum"),
+    "torsion_barrier": Property("meV", "highest point of a scan above its minimum"),
 }
 
 
@@ -120,7 +127,7 @@ class PhysicsReport:
 
     Attributes:
         name: the model.
-        suite: "molecules" or "metals".
+        suite: "molecules", "organic" or "metals".
         reference: the method beside it.
         quick: whether it was the short version, which no card shows.
         rows: every number.

@@ -15,9 +15,10 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from zoo import hub
 from zoo._files import write_atomic
-from zoo.apps.physics import _metals, _molecules
+from zoo.apps.physics import _metals, _molecules, _organic
 from zoo.apps.physics._metals import Metals, MetalSettings
 from zoo.apps.physics._molecules import Molecules, MoleculeSettings
+from zoo.apps.physics._organic import Organic, OrganicSettings
 from zoo.apps.physics._result import Failure, Measured, MeasurementError, PhysicsReport, merged
 from zoo.apps.physics._simulate import Progress
 from zoo.apps.physics._store import Store
@@ -36,7 +37,11 @@ from zoo.errors import (
 from zoo.models._atomistic import AtomisticModel
 
 FILE = "physics.json"
-GROUPS = {"molecules": _molecules.GROUPS, "metals": _metals.GROUPS}
+GROUPS = {
+    "molecules": _molecules.GROUPS,
+    "organic": _organic.GROUPS,
+    "metals": _metals.GROUPS,
+}
 #: what a potential can do wrong; anything else is no result
 _FAILURES = (MeasurementError, UnsupportedInputError, CalculationFailed, np.linalg.LinAlgError)
 #: of the starting geometries made from SMILES; that of the generated data sets
@@ -44,13 +49,20 @@ SEED = 1
 #: of a quick run
 FEW: dict[str, tuple[str, ...]] = {
     "molecules": ("ethanol", "malonaldehyde", "benzene"),
+    "organic": ("g2/CH3OH", "s22/Water_dimer", "conformers/ethanolamine", "torsions/acrolein"),
     "metals": ("Cu", "Ni"),
 }
 _DEFAULTS: dict[str, tuple[Reference, str]] = {
     "molecules": (gfn2.calculator, gfn2.LEVEL_OF_THEORY),
+    "organic": (gfn2.calculator, gfn2.LEVEL_OF_THEORY),
     "metals": (emt.calculator, emt.LEVEL_OF_THEORY),
 }
-Settings = MoleculeSettings | MetalSettings
+_SETTINGS: Mapping[str, type[MoleculeSettings | OrganicSettings | MetalSettings]] = {
+    "molecules": MoleculeSettings,
+    "organic": OrganicSettings,
+    "metals": MetalSettings,
+}
+Settings = MoleculeSettings | OrganicSettings | MetalSettings
 Systems = Mapping[str, Atoms] | Sequence[str]
 
 
@@ -70,15 +82,18 @@ def measure(
 
     Args:
         model: a model, the name of a checkpoint, or the folder of saved weights.
-        suite: "molecules" (frequencies, energy conservation, stability of dynamics) or "metals"
-            (fcc crystals, elastic constants, vacancies, surfaces, ordered alloys).
+        suite: "molecules" (frequencies, energy conservation, stability of dynamics), "organic" (G2
+            and S22 geometries, conformers, torsions) or "metals" (fcc crystals, elastic constants,
+            vacancies, surfaces, ordered alloys).
         reference: makes the ASE calculator of the reference for a structure; None takes GFN2-xTB
             for molecules (extra `datagen`) and ASE's EMT for metals.
         systems: molecules as structures by name, or names, SMILES and files; metals as symbols.
-            None takes the ten molecules of MD17, or the fcc metals that the model knows.
+            None takes the ten molecules of MD17, or the fcc metals that the model knows. Of the
+            suite `organic`, names such as "s22/Water_dimer"; None takes all whose elements the
+            model knows.
         only: groups of properties (`GROUPS[suite]`); all if None.
         quick: a short version on few systems.
-        settings: `MoleculeSettings` or `MetalSettings`; the suite's own if None.
+        settings: `MoleculeSettings`, `OrganicSettings` or `MetalSettings`; the suite's own if None.
         folder: keeps what is done, so that a run that was stopped goes on there.
         progress: called with (work done, work in all), in arbitrary units.
 
@@ -171,7 +186,7 @@ def groups_of(suite: str) -> tuple[str, ...]:
 
 
 def _pair(model: AtomisticModel, suite: str, reference: Reference | None) -> Pair:
-    wanted = ("forces",) if suite == "molecules" else ("forces", "stress")
+    wanted = ("forces", "stress") if suite == "metals" else ("forces",)
     for output in wanted:
         if output not in model.outputs:
             raise CapabilityError(f"the suite {suite} needs {output}, which this model has not")
@@ -190,7 +205,7 @@ def _pair(model: AtomisticModel, suite: str, reference: Reference | None) -> Pai
 
 
 def _settings(suite: str, settings: Settings | None, quick: bool) -> Settings:
-    kind = MoleculeSettings if suite == "molecules" else MetalSettings
+    kind = _SETTINGS[suite]
     if settings is None:
         return kind.short() if quick else kind()
     if not isinstance(settings, kind):
@@ -206,6 +221,8 @@ def _systems(
         raise ConfigError(f"systems is the text {systems!r}; give a list, [{systems!r}]")
     if suite == "metals":
         found = {m: Atoms(m) for m in _metal_names(model, systems, quick)}
+    elif suite == "organic":
+        found = _organic_systems(model, systems, quick)
     elif isinstance(systems, Mapping):
         found = dict(systems)
     else:
@@ -232,6 +249,26 @@ def _check(model: AtomisticModel, suite: str, name: str, atoms: Atoms) -> None:
         raise UnsupportedInputError(f"{name} is periodic; the suite molecules takes pbc=False")
 
 
+def _organic_systems(
+    model: AtomisticModel, systems: Systems | None, quick: bool
+) -> dict[str, Atoms]:
+    if isinstance(systems, Mapping):
+        raise ConfigError(
+            "the suite organic has structures of its own; name some of them, such as "
+            "s22/Water_dimer, or leave systems out"
+        )
+    every = _organic.structures()
+    if systems is None and quick:
+        systems = FEW["organic"]
+    if systems is not None:
+        return {name: every[name] for name in chosen(systems, list(every), "system")}
+    return {
+        name: atoms
+        for name, atoms in every.items()
+        if all(bool(model.allowed[int(z)]) for z in atoms.numbers)
+    }
+
+
 def _metal_names(model: AtomisticModel, systems: Systems | None, quick: bool) -> list[str]:
     if systems is None:
         usual = FEW["metals"] if quick else emt.METALS
@@ -253,6 +290,8 @@ def _metal_names(model: AtomisticModel, systems: Systems | None, quick: bool) ->
 def _suite(
     pair: Pair, settings: Settings, systems: Mapping[str, Atoms], folder: Path | None, tag: str
 ) -> Suite:
+    if isinstance(settings, OrganicSettings):
+        return Organic(pair, systems, settings)
     if isinstance(settings, MetalSettings):
         return Metals(pair, list(systems), settings)
     return Molecules(pair, systems, settings, folder, tag)

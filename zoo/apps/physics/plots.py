@@ -25,7 +25,8 @@ def write_plots(report: PhysicsReport, folder: str | Path) -> list[Path]:
 
     Returns:
         The files: `frequencies.png`, `energy.png` (conservation), `own_frames.png`,
-        `energy_volume.png`, `percent.png`, `alloys.png`, as far as measured.
+        `energy_volume.png`, `percent.png`, `alloys.png`, `torsions.png`, as far as
+        measured.
     """
     drawn = {
         "frequencies": _frequencies(report),
@@ -38,6 +39,7 @@ def write_plots(report: PhysicsReport, folder: str | Path) -> list[Path]:
         "energy_volume": _energy_volume(report),
         "percent": _percent(report),
         "alloys": _alloys(report),
+        "torsions": _torsions(report),
     }
     written = []
     for name, figure in drawn.items():
@@ -154,6 +156,29 @@ def _alloys(report: PhysicsReport) -> Figure | None:
         axis.set_xlabel(f"reference {label}")
         axis.set_ylabel(f"model {label}")
         _style(axis)
+    return figure
+
+
+def _torsions(report: PhysicsReport) -> Figure | None:
+    scans = [name for name in report.curves if name.startswith("torsions/")]
+    if not scans:
+        return None
+    columns = min(3, len(scans))
+    lines = -(-len(scans) // columns)
+    figure = Figure(figsize=(3.2 * columns + 0.6, 2.5 * lines), dpi=130, layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis, name in zip(axes, scans, strict=False):
+        curve = report.curves[name]
+        for which, colour, mark in (("reference", REFERENCE, "o"), ("model", MODEL, ".")):
+            axis.plot(curve["angles"], curve[which], mark, color=colour, label=which, linestyle="-")
+        axis.set_title(name.removeprefix("torsions/"), fontsize=10)
+        axis.set_xlabel("dihedral (degrees)")
+        _style(axis)
+    for axis in axes[len(scans) :]:
+        axis.set_visible(False)
+    for axis in axes[::columns]:
+        axis.set_ylabel("energy (meV)")
+    axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
