@@ -142,7 +142,7 @@ def test_polarizability_is_the_curvature_of_the_energy() -> None:
             single.calculate(atoms)
             energies.append(float(single.result["energy"]))
         curvature = -(energies[0] - 2 * energies[1] + energies[2]) / 5e-3**2
-        expected = curvature * units.Bohr**2 / units.Hartree
+        expected = curvature * units.Bohr**3
         assert found[k, k] == pytest.approx(expected, rel=0.02)
 
 

@@ -35,7 +35,7 @@ class Frames:
         charge: total charge (F,) e.
         spin: multiplicity 2S + 1 (F,), 0 where it isn't stated.
         labels: `energy` (F,) eV, `forces` (N, 3) eV/Å, `stress` (F, 3, 3) eV/Å^3, `virial`
-            (F, 3, 3) eV, `dipole` (F, 3) e Å, `polarizability` (F, 3, 3), `charges` (N,) e,
+            (F, 3, 3) eV, `dipole` (F, 3) e Å, `polarizability` (F, 3, 3) Å^3, `charges` (N,) e,
             `homo` and `lumo` (F,) eV, and the other scalar properties (F,).
         columns: anything else that each structure has one of, such as a name (F,).
     """

@@ -55,7 +55,7 @@ POWERS: dict[str, tuple[int, int]] = {
     "stress": (1, -3),
     "virial": (1, 0),
     "dipole": (0, 1),
-    "polarizability": (-1, 2),  # e^2 length^2 / energy
+    "polarizability": (0, 3),  # as a volume
     "charges": (0, 0),
     "homo": (1, 0),
     "lumo": (1, 0),

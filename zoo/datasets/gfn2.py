@@ -118,7 +118,7 @@ def snapshot(atoms: Atoms) -> Atoms:
 
 
 def polarizability(atoms: Atoms) -> np.ndarray:
-    """Static polarizability of a molecule (3, 3), e² Å²/eV (times 14.3996 in Å³), symmetric.
+    """Static polarizability of a molecule (3, 3), Å³, symmetric.
 
     Central differences of the dipole in uniform fields of `FIELD` atomic units along each axis.
 
@@ -132,8 +132,9 @@ def polarizability(atoms: Atoms) -> np.ndarray:
     for axis in np.eye(3):
         ends = [_dipole_in(atoms, sign * FIELD * axis) for sign in (1, -1)]
         rows.append((ends[0] - ends[1]) / (2 * FIELD))
-    matrix = np.array(rows) * (units.Bohr**2 / units.Hartree)  # e² a0²/Hartree
-    return np.asarray((matrix + matrix.T) / 2)
+    matrix = np.array(rows) * (units.Bohr**2 / units.Hartree)  # e² Å²/eV
+    # over 4 pi epsilon_0, which is e² / (Hartree Bohr), it is a volume
+    return np.asarray((matrix + matrix.T) / 2) * (units.Hartree * units.Bohr)
 
 
 def _dipole_in(atoms: Atoms, field: np.ndarray) -> np.ndarray:
