@@ -95,10 +95,8 @@ def _origin(entry: Mapping[str, Any]) -> str:
         lines.append(f"Fine-tuned from `{parent['name']}`.")
     authors = entry.get("authors")
     if authors:
-        digest = authors.get("sha256")
-        state = f"sha256 {digest}" if digest else "its digest is **unverified**: none is published"
-        lines.append(f"The authors' own weights, from <{authors['url']}>; {state}.")
-    config = entry.get("config") or {}
+        lines += _authors(authors)
+    config = entry.get("config") or (authors or {}).get("config") or {}
     if config:
         lines.append("\n" + table(["argument", "value"], list(config.items())))
     adapter = entry.get("adapter")
@@ -115,6 +113,27 @@ def _origin(entry: Mapping[str, Any]) -> str:
         words = f": {', '.join(names)}" if names else ""
         lines.append(f"\nAn ensemble of {members['members']} members{words}.")
     return "\n".join(lines)
+
+
+def _authors(authors: Mapping[str, Any]) -> list[str]:
+    """Where the authors' files lie, and that nobody here has run them."""
+    lines = [
+        "The authors' own weights. Loading them downloads the files below once, reads them without "
+        f"executing them and converts them (source {authors['converter']}). They were not run by "
+        "us: nothing below was measured here. `zoo verify` measures them on your machine."
+    ]
+    for part in [authors, *authors.get("parts", ())]:
+        if part.get("sha256"):
+            state = f"sha256 {part['sha256']}"
+        elif part.get("git"):
+            state = f"git id {part['git']}"
+        else:
+            state = "its digest is **unverified**: none is published"
+        lines.append(f"\n- <{part['url']}>; {state}")
+    for title, key in (("As published", "published"), ("Read in", "read_in")):
+        if authors.get(key):
+            lines += [f"\n{title}:\n", *(f"- {item}" for item in authors[key])]
+    return lines
 
 
 def _inputs(inputs: Mapping[str, Any]) -> str:
@@ -184,7 +203,8 @@ def _training(training: Mapping[str, Any]) -> str:
     facts = {key: value for key, value in training.items() if key != "data"}
     for index, data in enumerate(training.get("data") or []):
         frames = f", {data['frames']} frames" if data.get("frames") is not None else ""
-        facts[f"data {index + 1}"] = f"{data['name']}{frames} (sha256 {data.get('sha256')})"
+        digest = f" (sha256 {data['sha256']})" if data.get("sha256") else ""
+        facts[f"data {index + 1}"] = f"{data['name']}{frames}{digest}"
     return _pairs("Training", facts)
 
 

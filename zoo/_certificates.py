@@ -67,7 +67,7 @@ def of_architecture(name: str) -> dict[str, Any] | None:
 def _of_weights(path: Path, stamp: int) -> dict[str, Any] | None:
     """The certificate in a manifest; `stamp` is the time of the file's last change."""
     del stamp
-    return read_yaml(path, error=ManifestError, only={"certificate"}).get("certificate")
+    return read_yaml(path, error=ManifestError, only={"name", "certificate"}).get("certificate")
 
 
 def summary(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -110,8 +110,8 @@ def families(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         names = [row["name"].partition(".")[0].partition("-")[2] for row in same]
         if len(same) > 1 and all(names):
             variants = [f"`{name}`" for name in names]
-            family = {"name": key.partition("\n")[0], "variants": variants}
-            folded.append({**same[0], **_largest(same), **family})
+            joined = {"name": key.partition("\n")[0], "variants": variants}
+            folded.append({**same[0], **_largest(same), **joined})
         else:
             folded += same
     return folded

@@ -59,6 +59,10 @@ class GoldenMismatchError(ZooError, ValueError):
     """A model that does not reproduce the outputs stored with its weights."""
 
 
+class CertificateError(ZooError, ValueError):
+    """Weights that may not be released, since nobody measured them or a check failed."""
+
+
 class UnsupportedInputError(ZooError, ValueError):
     """A structure that the model can't take."""
 

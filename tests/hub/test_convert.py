@@ -9,6 +9,7 @@ import yaml
 from ase import Atoms
 
 import zoo
+import zoo.hub._load  # what it imports warns once
 from tests.hub.conftest import Bomb, Server, digest
 from zoo.errors import (
     ConfigError,

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import zoo
-from tests.hub.conftest import NAME, manifest_alone
+from tests.hub.conftest import NAME, edit, manifest_alone
 from zoo import _extras, hub
 from zoo.errors import (
+    CertificateError,
     ConfigError,
     DownloadError,
     IntegrityError,
@@ -64,7 +65,8 @@ def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 def test_a_release_holds_every_shipped_file(tmp_path: Path) -> None:
     done = hub.release(tmp_path / "release")
     found = tree(tmp_path / "release")
-    names = zoo.list_models(pretrained=True)
+    every = {name: hub.read_manifest(hub.find(name)) for name in zoo.list_models(pretrained=True)}
+    names = [name for name, manifest in every.items() if manifest.source == "zoo"]
     assert done.names == tuple(names) and SHIPPED in names
     assert set(found) == set(done.written)
     index = json.loads(found["index.json"])["checkpoints"]
@@ -85,13 +87,33 @@ def test_a_release_holds_every_shipped_file(tmp_path: Path) -> None:
 def test_a_damaged_file_stops_a_release_before_it_begins(
     tmp_path: Path, saved: Path, shelf: Path
 ) -> None:
-    hub.publish(saved, into=shelf)
+    hub.publish(edit(saved, certificate={"passed": True}), into=shelf)
     path = shelf / f"{NAME}.golden.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(IntegrityError, match="golden.safetensors has sha256"):
         hub.release(tmp_path / "release")
     assert not (tmp_path / "release").exists()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "words"),
+    [(None, rf"1 have none \({NAME}\)"), ({"passed": False}, rf"1 did not pass \({NAME}\)")],
+)
+def test_nothing_is_released_without_a_certificate(
+    tmp_path: Path, saved: Path, shelf: Path, certificate: Any, words: str
+) -> None:
+    hub.publish(edit(saved, certificate=certificate), into=shelf)
+    with pytest.raises(CertificateError, match=words):
+        hub.release(tmp_path / "release")
+    assert not (tmp_path / "release").exists()
+
+
+def test_every_shipped_manifest_has_one() -> None:
+    for name in zoo.list_models(pretrained=True):
+        manifest = hub.read_manifest(hub.find(name))
+        if manifest.source == "zoo":
+            assert manifest.certificate is not None and manifest.certificate["passed"] is True
 
 
 def test_a_digest_never_changes_its_bytes(tmp_path: Path, saved: Path) -> None:

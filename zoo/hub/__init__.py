@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoo.hub._load import check_golden as check_golden
     from zoo.hub._load import golden_tensors as golden_tensors
     from zoo.hub._load import load as load
+    from zoo.hub._obtain import at_hand as at_hand
     from zoo.hub._obtain import find as find
     from zoo.hub._obtain import pull as pull
     from zoo.hub._publish import annotate as annotate
@@ -44,6 +45,7 @@ _HOME = {
     "GoldenResult": ("golden", "GoldenResult"),
     "Manifest": ("manifest", "Manifest"),
     "annotate": ("_publish", "annotate"),
+    "at_hand": ("_obtain", "at_hand"),
     "attach_trust": ("_attach", "attach_trust"),
     "bundle": ("_bundle", "bundle"),
     "cache_entries": ("upkeep", "entries"),
@@ -74,6 +76,7 @@ __all__ = [
     "GoldenResult",
     "Manifest",
     "annotate",
+    "at_hand",
     "attach_trust",
     "bundle",
     "cache_entries",

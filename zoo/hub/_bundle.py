@@ -14,7 +14,7 @@ from typing import IO
 from zoo import _card, _catalog
 from zoo.errors import ConfigError, OutputError, ZooError
 from zoo.hub import cache
-from zoo.hub._obtain import authors_file, find, find_base, obtain, read_checked
+from zoo.hub._obtain import authors_files, find, find_base, obtain, read_checked
 from zoo.hub._unbundle import MARK, SUFFIX, VERSION
 from zoo.hub.download import Progress
 from zoo.hub.integrity import copy_verified, refuse_suffix
@@ -109,9 +109,10 @@ def _files(manifest: Manifest, folder: Path) -> list[Stored]:
         path = obtain(manifest, file, folder)
         stored.append(Stored(f"files/{file.path}", file.sha256, file.bytes, path))
     if manifest.authors is not None:
-        path = authors_file(manifest, manifest.authors)
-        digest = cache.sha256(path)
-        stored.append(Stored(f"authors/{digest}", digest, path.stat().st_size, path))
+        for number, path in enumerate(authors_files(manifest, manifest.authors)):
+            digest = cache.sha256(path)
+            member = f"{number}-{digest}" if number else digest
+            stored.append(Stored(f"authors/{member}", digest, path.stat().st_size, path))
     return stored
 
 

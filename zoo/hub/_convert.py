@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from ase import units as ase_units
-from torch import Tensor, nn
+from torch import nn
 
 from zoo import registry
 from zoo._files import read_yaml
 from zoo.errors import CapabilityError, ConfigError, UnknownNameError, nearest
-from zoo.hub.weights import load_strict, read_foreign
+from zoo.hub._tensorflow import read_bundle
+from zoo.hub.weights import load_strict, read_foreign, state_dict
 from zoo.models._atomistic import AtomisticModel
 
 _ENERGY = {
@@ -27,7 +28,7 @@ _LENGTH = ("angstrom", "å", "a")
 
 def convert(
     architecture: str,
-    weights: str | Path | Mapping[str, Tensor],
+    weights: str | Path | Mapping[str, Any],
     config: str | Path | Mapping[str, Any],
     *,
     source: str,
@@ -38,8 +39,10 @@ def convert(
     Args:
         architecture: name or alias of the architecture, or a preset where those tell variants
             apart.
-        weights: the other package's state dict, or its file (.safetensors, or what torch.save
-            wrote; it is read without executing anything in it).
+        weights: the other package's state dict, or its file: .safetensors, what torch.save wrote,
+            or a TensorFlow checkpoint (its .index, or the path without it). It is read without
+            executing anything in it. Of a training checkpoint that holds them, the averaged weights
+            are taken, and the constants of its normalisation.
         config: the other package's configuration, or its YAML or JSON file.
         source: which package, such as "torchmd-net".
         units: of the other model's energies, {"energy": "kcal/mol"}: they are turned into eV.
@@ -63,8 +66,14 @@ def convert(
             f"{spec.name} can't be converted from {source!r}: {nearest(source, converters)}"
         )
     factor = _energy_factor(units)
-    state = read_foreign(Path(weights)) if isinstance(weights, (str, Path)) else dict(weights)
+    held = _read(Path(weights)) if isinstance(weights, (str, Path)) else dict(weights)
     options = read_yaml(Path(config)) if isinstance(config, (str, Path)) else dict(config)
+    unwrap = getattr(module, "WRAPPERS", {}).get(source)
+    if unwrap is not None and isinstance(held, Mapping) and "state_dict" in held:
+        state, options = unwrap(held, options)
+    else:
+        where = str(weights) if isinstance(weights, (str, Path)) else "the mapping"
+        state = state_dict(held, where=where)
     # what the other package keeps in the name of its class, ours in an argument of a preset
     decided = {k: preset[k] for k in getattr(module, "PRESET_DECIDES", ()) if k in preset}
     arguments, ours = converters[source](state, options | decided)
@@ -76,6 +85,13 @@ def convert(
     if factor != 1.0:
         _rescale(model, factor)
     return model.eval()
+
+
+def _read(path: Path) -> Any:
+    """What a file of weights holds; what belongs to an index is TensorFlow's."""
+    if path.is_dir() or path.suffix == ".index" or Path(f"{path}.index").is_file():
+        return read_bundle(path)
+    return read_foreign(path)
 
 
 def _energy_factor(units: Mapping[str, str] | None) -> float:

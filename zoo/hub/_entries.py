@@ -3,6 +3,7 @@
 import os
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -15,6 +16,12 @@ _LOCAL = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 def _digest(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", value):
         raise ValueError("a sha256 digest has 64 lower-case hexadecimal digits")
+    return value
+
+
+def _git_id(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}", value):
+        raise ValueError("a git id has 40 lower-case hexadecimal digits")
     return value
 
 
@@ -31,6 +38,7 @@ def _file_name(value: str) -> str:
 
 
 Digest = Annotated[str, AfterValidator(_digest)]
+GitId = Annotated[str, AfterValidator(_git_id)]
 Url = Annotated[str, AfterValidator(_address)]
 
 
@@ -61,19 +69,43 @@ class File(Entry):
     role: Literal["weights", "golden", "trust"]
 
 
-class Authors(Entry):
-    """Weights that the authors of a paper publish.
+class Part(Entry):
+    """One file that authors publish: its address, and the digests known of it.
 
-    `url` is their file, `converter` a source that `zoo.convert` knows, `config` their
-    configuration, `sha256` null where no digest is known (loading then says so), `units` the
-    energy and length units of their model.
+    `sha256` is null where none is known; `git` is the id that git gives the file, where it lies in
+    a public repository. A file with neither is loaded, but said to be unverified.
     """
 
     url: Url
+    sha256: Digest | None = None
+    git: GitId | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return unquote(self.url.rpartition("/")[2])
+
+
+class Authors(Part):
+    """Weights that the authors of a paper publish.
+
+    `url` is their file and `parts` the others of a checkpoint that lies in several; `converter` a
+    source that `zoo.convert` knows, `config` their configuration, `units` the energy and length
+    units of their model. `read_in` names where address, configuration and licence were read, and
+    `published` what the authors report of these weights, which nobody here has measured.
+    """
+
     converter: str
     config: dict[str, Any] = {}
-    sha256: Digest | None = None
     units: dict[str, str] | None = None
+    parts: list[Part] = []
+    read_in: list[str] = []
+    published: list[str] = []
+
+    @property
+    def items(self) -> list[Part]:
+        """All files, the one of `url` first."""
+        return [Part(url=self.url, sha256=self.sha256, git=self.git), *self.parts]
 
 
 class Normalisation(Entry):

@@ -1,5 +1,7 @@
 """Loading trained weights by name or path."""
 
+import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -14,7 +16,7 @@ from zoo.hub._convert import convert
 from zoo.hub._domains import restore
 from zoo.hub._ensemble import split_members
 from zoo.hub._entries import AdapterEntry
-from zoo.hub._obtain import authors_file, contents, find, read_checked
+from zoo.hub._obtain import authors_files, contents, find, read_checked
 from zoo.hub._trust import load_trust
 from zoo.hub._versions import upgrade
 from zoo.hub.manifest import Manifest
@@ -207,12 +209,16 @@ def _built(spec: Spec, manifest: Manifest, state: Mapping[str, Tensor]) -> nn.Mo
 def _from_authors(manifest: Manifest) -> nn.Module:
     authors = manifest.authors
     assert authors is not None
-    path = authors_file(manifest, authors)
-    model: nn.Module = convert(
-        manifest.architecture,
-        path,
-        authors.config,
-        source=authors.converter,
-        units=authors.units,
-    )
+    paths = authors_files(manifest, authors)
+    build = functools.partial(convert, manifest.architecture, source=authors.converter)
+    options: dict[str, Any] = {"config": authors.config, "units": authors.units}
+    model: nn.Module
+    if len(paths) == 1:
+        model = build(paths[0], **options)
+        return model
+    # the parts of one checkpoint find each other by their names
+    with tempfile.TemporaryDirectory() as folder:
+        for part, path in zip(authors.items, paths, strict=True):
+            (Path(folder) / part.name).symlink_to(path.resolve())
+        model = build(Path(folder) / authors.name, **options)
     return model

@@ -7,7 +7,7 @@ from pathlib import Path
 from zoo import _catalog, registry
 from zoo.errors import IntegrityError, ManifestError, OfflineError, UnknownModelError, nearest
 from zoo.hub import _unbundle, cache, download
-from zoo.hub._entries import AdapterEntry, Authors, File
+from zoo.hub._entries import AdapterEntry, Authors, File, Part
 from zoo.hub.download import Progress
 from zoo.hub.integrity import read_verified, verify
 from zoo.hub.manifest import Manifest, read
@@ -205,30 +205,79 @@ def _pull(path: Path, progress: Progress | None) -> list[Path]:
         verify(found, file)
         paths.append(found)
     if manifest.authors is not None:
-        paths.append(authors_file(manifest, manifest.authors, progress=progress))
+        paths += authors_files(manifest, manifest.authors, progress=progress)
     return paths
 
 
-def authors_file(manifest: Manifest, authors: Authors, *, progress: Progress | None = None) -> Path:
-    """The authors' own file; one without a published digest is remembered by its first one.
+def authors_files(
+    manifest: Manifest, authors: Authors, *, progress: Progress | None = None
+) -> list[Path]:
+    """The authors' own files; those without a published digest are remembered by their first one.
+
+    Returns:
+        Verified paths in a cache, in the order of `authors.items`.
 
     Raises:
         OfflineError: if the network is needed and forbidden.
-        DownloadError: if no address serves it.
+        DownloadError: if no address serves one of them.
+        IntegrityError: if what came has another digest than is known of it.
     """
-    what = f"the authors' file of {manifest.name}"
-    if authors.sha256 is not None:
-        mirrors = [f"{base}/sha256/{authors.sha256}" for base in download.bases()]
-        return download.fetch(authors.sha256, [*mirrors, authors.url], what=what, progress=progress)
-    note = cache.source(manifest.name)
-    path = cache.find(str(note.get("sha256"))) if note.get("url") == authors.url else None
-    if path is None:
-        digest = download.fetch_unverified(authors.url, what=what, progress=progress)
-        cache.keep_source(manifest.name, url=authors.url, digest=digest)
-        path = cache.blob(digest)
-    warnings.warn(
-        f"{manifest.name}: the digest of {authors.url} is unverified, since none is published; "
-        f"this copy has sha256 {path.name}",
-        stacklevel=4,
-    )
+    paths = [_authors_file(manifest, part, n, progress) for n, part in enumerate(authors.items)]
+    unknown = [
+        f"{part.url} (this copy has sha256 {path.name})"
+        for part, path in zip(authors.items, paths, strict=True)
+        if part.sha256 is None and part.git is None
+    ]
+    if unknown:
+        warnings.warn(
+            f"{manifest.name}: the digest is unverified, since none is published, of "
+            f"{', '.join(unknown)}",
+            stacklevel=4,
+        )
+    return paths
+
+
+def _authors_file(manifest: Manifest, part: Part, number: int, progress: Progress | None) -> Path:
+    what = f"the authors' file {part.name} of {manifest.name}"
+    if part.sha256 is not None:
+        mirrors = [f"{base}/sha256/{part.sha256}" for base in download.bases()]
+        return download.fetch(part.sha256, [*mirrors, part.url], what=what, progress=progress)
+    path = _kept(manifest, part, number)
+    if path is not None:
+        return path
+    digest = download.fetch_unverified(part.url, what=what, progress=progress)
+    path = cache.blob(digest)
+    found = None if part.git is None else cache.git_id(path)
+    if found != part.git:
+        path.unlink(missing_ok=True)
+        raise IntegrityError(
+            f"{what} came from {part.url} with git id {found}, expected {part.git}; nothing was "
+            "kept. Try again, or get the file from its repository and use zoo.convert"
+        )
+    cache.keep_source(_note(manifest, number), url=part.url, digest=digest)
     return path
+
+
+def _kept(manifest: Manifest, part: Part, number: int) -> Path | None:
+    """An authors' file in the caches, if it is there and is the one it should be."""
+    if part.sha256 is not None:
+        return cache.find(part.sha256)
+    note = cache.source(_note(manifest, number))
+    path = cache.find(str(note.get("sha256"))) if note.get("url") == part.url else None
+    return path if path is not None and part.git in (None, cache.git_id(path)) else None
+
+
+def _note(manifest: Manifest, number: int) -> str:
+    """Under which name the digest first seen of a file is kept."""
+    return manifest.name if number == 0 else f"{manifest.name}.{number}"
+
+
+def at_hand(name: str | Path) -> bool:
+    """Whether a checkpoint can be loaded without downloading its authors' files.
+
+    Raises:
+        UnknownModelError: for an unknown name.
+    """
+    manifest = read_checked(find(name))
+    items = [] if manifest.authors is None else manifest.authors.items
+    return all(_kept(manifest, part, n) is not None for n, part in enumerate(items))

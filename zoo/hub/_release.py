@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo import _card, _catalog
-from zoo.errors import ConfigError, IntegrityError, OutputError
+from zoo.errors import CertificateError, ConfigError, IntegrityError, OutputError
 from zoo.hub import _stores
 from zoo.hub._bundle import Stored, gather
 from zoo.hub._stores import Item, Store
 from zoo.hub.download import Progress
-from zoo.hub.manifest import Manifest
+from zoo.hub.manifest import Manifest, read
 
 INDEX = "index.json"
 
@@ -47,6 +47,8 @@ class Upload:
 def release(folder: str | Path = "release", *, progress: Progress | None = None) -> Upload:
     """Lays out all weights of the package in a folder that a static host can serve.
 
+    Authors' own weights stay where their authors publish them.
+
     Args:
         folder: made if missing; what is there already is checked and kept.
         progress: called with (bytes so far, bytes in all).
@@ -55,10 +57,30 @@ def release(folder: str | Path = "release", *, progress: Progress | None = None)
         What was written.
 
     Raises:
+        CertificateError: if weights have no certificate, or one that did not pass.
         IntegrityError: if a file differs from its manifest, or one in the folder from its name.
         OutputError: if the folder can't be written, or a name stands for other weights there.
     """
-    return upload(list(_catalog.checkpoints()), str(folder), progress=progress)
+    manifests = [read(path) for path in _catalog.checkpoints().values()]
+    ours = [manifest for manifest in manifests if manifest.authors is None]
+    _require_certified(ours)
+    return upload([manifest.name for manifest in ours], str(folder), progress=progress)
+
+
+def _require_certified(manifests: Sequence[Manifest]) -> None:
+    """Nothing is released whose symmetry and limits nobody has measured."""
+    bare = [m.name for m in manifests if not m.certificate]
+    failed = [
+        m.name for m in manifests if m.certificate and m.certificate.get("passed") is not True
+    ]
+    if bare or failed:
+        words = [f"{len(bare)} have none ({', '.join(bare)})"] if bare else []
+        words += [f"{len(failed)} did not pass ({', '.join(failed)})"] if failed else []
+        raise CertificateError(
+            f"weights are released with a certificate that passed; {' and '.join(words)}. Measure "
+            "with zoo.verify(NAME), mend what fails, and store the result: "
+            "zoo.hub.annotate(NAME, certificate=zoo.verify(NAME).to_dict())"
+        )
 
 
 def upload(

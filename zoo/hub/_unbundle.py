@@ -6,7 +6,8 @@ A bundle is a zip archive whose members are stored as they are:
     <name>/manifest.yaml            as in a folder written by `zoo.save`
     <name>/card.md                  for people
     <name>/files/<path>             every file of the manifest
-    <name>/authors/<sha256>         the authors' own file, where the weights are theirs
+    <name>/authors/<sha256>         the authors' own file, where the weights are theirs; of several
+    <name>/authors/<k>-<sha256>     the others are numbered from 1
 
 It may come from anywhere, so nothing in it is believed: names must be exactly those that its
 manifests ask for, sizes those that they state, and digests are checked while the members are read.
@@ -31,6 +32,7 @@ from zoo import _catalog
 from zoo._files import YAML_LIMIT, parse_yaml
 from zoo.errors import IntegrityError, ManifestError, OutputError, UnsafeFileError, ZooError
 from zoo.hub import cache
+from zoo.hub._entries import Part
 from zoo.hub.download import Progress
 from zoo.hub.integrity import copy_verified, refuse_suffix
 from zoo.hub.manifest import NAME, Manifest, build, read
@@ -39,7 +41,8 @@ SUFFIX = ".zoo"
 MARK, VERSION = "geometric-zoo-bundle", b"1\n"
 MEMBERS_LIMIT = 10_000
 _DIRECTORY_LIMIT = 4 << 20
-_AUTHORS = re.compile(r"authors/([0-9a-f]{64})")
+#: the number of a file among several, none for the first, and its digest
+_AUTHORS = re.compile(r"authors/(?:([1-9][0-9]*)-)?([0-9a-f]{64})")
 _END, _END64, _LOCATOR64 = "<4s4H2LH", "<4sQ2H2L4Q", "<4sLQL"
 #: what zipfile raises for archives that are no archives
 _BROKEN = (
@@ -63,6 +66,8 @@ class _Model:
     card: str
     #: digest -> (member, size)
     files: dict[str, tuple[zipfile.ZipInfo, int]]
+    #: digests of the authors' files, in the order of the manifest
+    authors: tuple[str, ...] = ()
 
 
 def is_bundle(ref: str | Path) -> bool:
@@ -244,21 +249,22 @@ def _model(
             )
         refuse_suffix(Path(file.path))
         files[file.sha256] = (member, file.bytes)
-    if manifest.authors is not None:
-        digest, member = _authors_member(manifest, members, path)
+    theirs = []
+    for number, part in enumerate(manifest.authors.items if manifest.authors else ()):
+        digest, member = _authors_member(manifest.name, number, part, members, path)
         files[digest] = (member, member.file_size)
-    return _Model(manifest, text, card, files)
+        theirs.append(digest)
+    return _Model(manifest, text, card, files, tuple(theirs))
 
 
 def _authors_member(
-    manifest: Manifest, members: dict[str, zipfile.ZipInfo], path: Path
+    model: str, number: int, part: Part, members: dict[str, zipfile.ZipInfo], path: Path
 ) -> tuple[str, zipfile.ZipInfo]:
-    assert manifest.authors is not None
     for name in list(members):
-        match = _AUTHORS.fullmatch(name.removeprefix(f"{manifest.name}/"))
-        if match and manifest.authors.sha256 in (None, match.group(1)):
-            return match.group(1), members.pop(name)
-    raise ManifestError(f"{path} lacks the authors' file of {manifest.name}; bundle it again")
+        match = _AUTHORS.fullmatch(name.removeprefix(f"{model}/"))
+        if match and int(match[1] or 0) == number and part.sha256 in (None, match[2]):
+            return match[2], members.pop(name)
+    raise ManifestError(f"{path} lacks the authors' file {part.name} of {model}; bundle it again")
 
 
 def _text(archive: zipfile.ZipFile, member: zipfile.ZipInfo | None, path: Path) -> str | None:
@@ -284,15 +290,27 @@ def _import(
 
 def _remember_authors(model: _Model, path: Path) -> None:
     """Where the authors publish no digest, the first one seen counts, here as after a download."""
-    authors, name = model.manifest.authors, model.manifest.name
-    if authors is None or authors.sha256 is not None:
+    for number, digest in enumerate(model.authors):
+        _remember(model.manifest, number, digest, path)
+
+
+def _remember(manifest: Manifest, number: int, digest: str, path: Path) -> None:
+    assert manifest.authors is not None
+    part = manifest.authors.items[number]
+    if part.sha256 is not None:
         return
-    digest = next(reversed(model.files))
-    seen = cache.source(name)
-    if seen.get("url") == authors.url and seen.get("sha256") != digest:
+    found = cache.find(digest)
+    if part.git is not None and (found is None or cache.git_id(found) != part.git):
         raise IntegrityError(
-            f"{path} has sha256 {digest} for {authors.url}, which had {seen.get('sha256')} when it "
-            f"was first fetched here; if you trust the bundle, remove {name}.yaml from refs in the "
+            f"{path}: {part.name} of {manifest.name} is not the file with git id {part.git}; get "
+            "it from its authors"
+        )
+    note = manifest.name if number == 0 else f"{manifest.name}.{number}"
+    seen = cache.source(note)
+    if seen.get("url") == part.url and seen.get("sha256") != digest:
+        raise IntegrityError(
+            f"{path} has sha256 {digest} for {part.url}, which had {seen.get('sha256')} when it "
+            f"was first fetched here; if you trust the bundle, remove {note}.yaml from refs in the "
             "cache"
         )
-    cache.keep_source(name, url=authors.url, digest=digest)
+    cache.keep_source(note, url=part.url, digest=digest)

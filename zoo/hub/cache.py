@@ -62,6 +62,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def git_id(path: Path) -> str:
+    """The id that git gives a file's content, by which repositories name it."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def find(digest: str) -> Path | None:
     """The cached file with this sha256 if it is there and intact, from any cache."""
     if not _DIGEST.fullmatch(digest):

@@ -5,10 +5,13 @@ read from one; weights of other packages are, on conversion, by torch's restrict
 builds tensors and plain containers and refuses everything else.
 """
 
+import collections
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -119,30 +122,46 @@ def load_strict(model: nn.Module, state: Mapping[str, Tensor], *, where: str) ->
     model.load_state_dict(dict(state))
 
 
-def read_foreign(path: Path) -> dict[str, Tensor]:
-    """The tensors of another package's file: safetensors, or what torch.save wrote.
+def read_foreign(path: Path) -> Any:
+    """What another package's file holds: safetensors, or what torch.save wrote.
 
-    The latter is read by torch's restricted unpickler, which executes nothing. A training
-    checkpoint is searched for its `state_dict` or `model`.
+    The latter is read by torch's restricted unpickler, which executes nothing: it makes tensors,
+    plain containers and numpy's numbers, as training checkpoints keep them among their metrics.
 
     Raises:
-        UnsafeFileError: if it holds more than tensors and plain containers.
-        StateMismatchError: if no state dict is in it.
+        UnsafeFileError: if it holds more, or is cut short.
     """
     with path.open("rb") as stream:
         head = stream.read(9)
     if _foreign(head) is None and path.suffix not in PICKLES:
         return parse(path.read_bytes(), where=str(path))
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numbers()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as problem:
         raise UnsafeFileError(
             f"{path} can't be read without running code in it: {str(problem).splitlines()[0]}. "
             "In the package that wrote it, save the state dict as .safetensors and give that"
         ) from problem
+
+
+def _numbers() -> list[Any]:
+    """What rebuilds numpy's scalars, under the names of numpy 1 and 2, and defaultdict's."""
+    rebuild = np.float64(0).__reduce__()[0]
+    kinds = {type(np.dtype(code)) for code in "?bhilqBHILQefd"}
+    old = (rebuild, "numpy.core.multiarray.scalar")
+    return [rebuild, old, np.dtype, *kinds, collections.defaultdict, dict, (dict, "dict")]
+
+
+def state_dict(value: Any, *, where: str) -> dict[str, Tensor]:
+    """The state dict in what a file holds: itself, or under `state_dict` or `model`.
+
+    Raises:
+        StateMismatchError: if there is none.
+    """
     for key in ("state_dict", "model"):
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
             value = value[key]
     if not isinstance(value, Mapping) or not all(isinstance(v, Tensor) for v in value.values()):
-        raise StateMismatchError(f"{path} holds no state dict (names mapped to tensors)")
+        raise StateMismatchError(f"{where} holds no state dict (names mapped to tensors)")
     return {str(name): tensor for name, tensor in value.items()}

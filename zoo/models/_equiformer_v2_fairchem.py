@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo.errors import CapabilityError, StateMismatchError
 from zoo.layers.atomistic._reference import ELEMENTS
+from zoo.models._fairchem import denormalise
 
 #: nodes per structure in the authors' training data, which their energies are divided by
 AVERAGE_NODES = 77.81317
@@ -73,6 +74,8 @@ _BASIS_WIDTH = 2.0
 _CONSTANTS = re.compile(
     r"(^|\.)(SO3_grid|SO3_rotation|mappingReduced)\.|\.(expand_index|balance_degree_weight)$"
 )
+#: entries of their state dicts that are not trained
+FROZEN = re.compile(rf"{_CONSTANTS.pattern}|(^|\.)(offset|energy_lin_ref)$")
 #: their name (after the head's or backbone's prefix) -> ours, applied in turn
 _RENAMES = (
     (r"^sphere_embedding\.", "element_embedding."),
@@ -116,6 +119,11 @@ _PREFIXES = (
     ),
     (re.compile(r"^(module\.)*backbone\."), ""),
 )
+#: where heads and backbone were one module, as in the weights for OC20
+_JOINED = (
+    (r"^energy_block\.", "energy_head.energy_block."),
+    (r"^force_block\.", "force_head.force_block."),
+)
 
 
 def convert_state(
@@ -124,7 +132,8 @@ def convert_state(
     """Our constructor arguments and state dict from theirs.
 
     Args:
-        state: state dict with the prefixes "backbone.", "energy_head." and "force_head.".
+        state: state dict with the prefixes "backbone.", "energy_head." and "force_head.", or that
+            of the older class without them.
         config: arguments of their backbone; what is left out has their default.
 
     Returns:
@@ -136,7 +145,7 @@ def convert_state(
     """
     options = {**_DEFAULTS, **config, **config.get("backbone", {})}
     _refuse_other_options(options)
-    renamed = _rename_all(state)
+    renamed = _rename_all(_parted(state))
     heads = [kind for kind in ("energy", "forces") if any(f"heads.{kind}." in n for n in renamed)]
     arguments = _arguments(options) | {"heads": heads}
     reference = renamed.pop("energy_lin_ref", None)
@@ -148,10 +157,10 @@ def convert_state(
         arguments["num_basis"] = len(centres)
         spacing = float(centres[1] - centres[0])
         weights["basis.coefficient"] = centres.new_tensor(-0.5 / (_BASIS_WIDTH * spacing) ** 2)
-    weights |= _scaling(options, reference)
+    scaling = _scaling(options, reference)
     if "forces" in heads:
-        weights["direct_scales.forces.scale"] = torch.ones((), dtype=torch.float64)
-    return arguments, weights
+        scaling["direct_scales.forces.scale"] = torch.ones((), dtype=torch.float64)
+    return arguments, weights | denormalise(scaling, options)
 
 
 def _refuse_other_options(options: Mapping[str, Any]) -> None:
@@ -196,6 +205,20 @@ def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         }
         | ({"average_degree": options["avg_degree"]} if options.get("avg_degree") else {})
     )
+
+
+def _parted(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict with prefixes of backbone and heads, which the older class does not have."""
+    plain = {re.sub(r"^(module\.)+", "", name): value for name, value in state.items()}
+    if any(name.startswith("backbone.") for name in plain):
+        return plain
+    parted = {}
+    for name, value in plain.items():
+        for old, new in _JOINED:
+            name = re.sub(old, new, name)
+        heads = ("energy_head.", "force_head.", "output_heads.")
+        parted[name if name.startswith(heads) else f"backbone.{name}"] = value
+    return parted
 
 
 def _rename_all(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Weights and configuration of fairchem's eSCN (fairchem-core 1.10), renamed to ours."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from zoo.errors import CapabilityError, StateMismatchError
 from zoo.layers.atomistic._reference import ELEMENTS
 from zoo.models._escn_heads import spiral_points
+from zoo.models._fairchem import denormalise
 
 #: their factor on energies
 ENERGY_SCALE = 1e-3
@@ -33,6 +35,8 @@ _DEFAULTS: dict[str, Any] = {
 #: what this architecture does not have; any other value of theirs is refused
 _REQUIRED: dict[str, Any] = {"distance_function": "gaussian"}
 _HEADS = {"energy_block": "energy", "force_block": "forces"}
+#: entries of their state dicts that are not trained
+FROZEN = re.compile(r"(^|\.)(sphere_points|sphharm_weights\.\d+|offset)$")
 #: derived from constants here; checked, not kept
 _CONSTANTS = ("sphere_points", "sphharm_weights.0")
 
@@ -57,7 +61,7 @@ def convert_state(
         StateMismatchError: for a parameter that is not eSCN's, or a missing one.
     """
     given = _DEFAULTS | dict(config)
-    state = {name.removeprefix("module."): value for name, value in state.items()}
+    state = {re.sub(r"^(module\.)+", "", name): value for name, value in state.items()}
     arguments = _arguments(given)
     _check_constants(state, given)
     taken: set[str] = set(_CONSTANTS)
@@ -68,7 +72,7 @@ def convert_state(
         taken.add(name)
         return state[name]
 
-    weights = _scaling(arguments)
+    weights = denormalise(_scaling(arguments), given)
     weights |= _basis(take("distance_expansion.offset"), given["basis_width_scalar"])
     weights["elements.weight"] = take("sphere_embedding.weight")
     for name in [n for n in state if n.endswith("distance_expansion.offset")]:

@@ -23,6 +23,7 @@ perceptrons with biases, which rotations do not commute with; the stress head he
 and 2 of a feed-forward network.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
@@ -46,10 +47,11 @@ from zoo.layers.equivariant import (
 from zoo.layers.radial import GaussianBasis
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._equiformer_v2_blocks import FeedForwardKind, Plan
-from zoo.models._equiformer_v2_fairchem import convert_state
+from zoo.models._equiformer_v2_fairchem import FROZEN, convert_state
 from zoo.models._equiformer_v2_heads import FinalFeatures, ScalarHead, TensorHead, VectorHead
 from zoo.models._equiformer_v2_init import initialise
-from zoo.models._spherical import head_tensors, head_vectors
+from zoo.models._fairchem import unwrap
+from zoo.models._spherical import spherical_features
 from zoo.registry import register
 
 #: neighbours per atom in the authors' training data (IS2RE 100k), which sums are divided by
@@ -185,12 +187,7 @@ class EquiformerV2(AtomisticModel):
         for layer in self.layers:
             x = layer(x, edges, graph.batch, graph.num_graphs)
         x = self.norm(x)
-        return AtomFeatures(
-            scalars=x[:, 0],
-            vectors=head_vectors(x),
-            tensors=head_tensors(x),
-            state=FinalFeatures(x, edges),
-        )
+        return spherical_features(x, state=FinalFeatures(x, edges))
 
     def edges(self, graph: AtomGraph) -> EdgeBatch:
         """The directed edges of a graph and everything that the layers need of them.
@@ -247,3 +244,5 @@ def _check(given: Mapping[str, Any]) -> None:
 
 #: what turns other packages' state dicts and configurations into constructor arguments and weights
 CONVERTERS = {"fairchem": convert_state}
+#: reads what lies around a state dict
+WRAPPERS = {"fairchem": functools.partial(unwrap, frozen=FROZEN)}

@@ -28,6 +28,7 @@ at points of a spiral a little off the unit sphere (`sphere_points="spiral"`, wh
 weights need); ours at a product grid of Gauss and Legendre, whose directions add up to nothing.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,9 +54,10 @@ from zoo.models._escn_blocks import (
     NodeUpdate,
 )
 from zoo.models._escn_edges import EdgeGeometry, edge_geometry, frame_rows
-from zoo.models._escn_fairchem import convert_state
+from zoo.models._escn_fairchem import FROZEN, convert_state
 from zoo.models._escn_heads import sphere_heads
-from zoo.models._spherical import head_tensors, head_vectors
+from zoo.models._fairchem import unwrap
+from zoo.models._spherical import spherical_features
 from zoo.registry import register
 
 #: numbers that are worked on at once: what a block of edges makes of them fits the cache
@@ -238,9 +240,7 @@ class ESCN(AtomisticModel):
         x = nn.functional.pad(x, (0, 0, 0, (self.frames.lmax + 1) ** 2 - 1))
         for layer in self.layers:
             x = layer(x, radial, elements, geometry)
-        return AtomFeatures(
-            scalars=x[:, 0], vectors=head_vectors(x), tensors=head_tensors(x), state=x
-        )
+        return spherical_features(x, state=x)
 
     def embedding(self) -> nn.Embedding:
         """One row of features per atomic number."""
@@ -329,3 +329,5 @@ def _layer(sizes: Sizes, *, first: bool) -> Layer:
 
 #: what turns other packages' state dicts and configurations into constructor arguments and weights
 CONVERTERS = {"fairchem": convert_state}
+#: reads what lies around a state dict
+WRAPPERS = {"fairchem": functools.partial(unwrap, frozen=FROZEN)}
