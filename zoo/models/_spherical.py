@@ -1,17 +1,24 @@
 """From features in spherical harmonics to the vectors and tensors that heads read."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zoo.layers.atomistic import AtomFeatures
 
-def head_vectors(
-    x: Float[Tensor, "atoms coefficients channels"],
-) -> Float[Tensor, "3 atoms channels"] | None:
-    """Degree 1, whose components are x, y, z; None where there is none."""
-    return x[:, 1:4].transpose(0, 1) if x.shape[1] >= 4 else None
+
+def spherical_features(x: Float[Tensor, "atoms coefficients channels"], state: Any) -> AtomFeatures:
+    """What heads read of coefficients: degree 0, degree 1 (x, y, z) and degree 2, where there are.
+
+    Args:
+        x: coefficients of spherical harmonics.
+        state: kept beside them, for heads of the architecture's own.
+    """
+    vectors = x[:, 1:4].transpose(0, 1) if x.shape[1] >= 4 else None
+    return AtomFeatures(scalars=x[:, 0], vectors=vectors, tensors=head_tensors(x), state=state)
 
 
 def head_tensors(

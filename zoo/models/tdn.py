@@ -39,7 +39,7 @@ from zoo.functional.cp_factors import EXACT_ERROR
 from zoo.layers.atomistic import AtomFeatures, AtomGraph, directed_edges
 from zoo.layers.equivariant import EquivariantLayerNorm, NormKind, SharedCoupling
 from zoo.models._atomistic import AtomisticModel
-from zoo.models._spherical import head_tensors, head_vectors
+from zoo.models._spherical import spherical_features
 from zoo.models._tdn_blocks import (
     DegreeEmbedding,
     LearnedGaussians,
@@ -165,12 +165,7 @@ class TDN(AtomisticModel):
         for layer in self.layers:
             x = layer(x, edges)
         x = self.norm(x)
-        return AtomFeatures(
-            scalars=x[:, 0],
-            vectors=head_vectors(x),
-            tensors=head_tensors(x),
-            state=TDNState(x, edges),
-        )
+        return spherical_features(x, state=TDNState(x, edges))
 
     def edges(self, graph: AtomGraph) -> TDNEdges:
         """The directed edges of a graph and everything that the layers need of them.
