@@ -172,7 +172,7 @@ class PickledFrames(LazyFrames):
         _, place, size = (int(n) for n in self._tables[which][number])
         where = self.name(index)
         raw = io.BytesIO(self._files[which].file.read(place, size))
-        fields = _fields(unpickle(raw, where))
+        fields = _fields(unpickle(raw, where, instead=_HELD))
         return _structure(fields, self._aliased, where, periodic=True)
 
     def name(self, index: int) -> str:
@@ -182,6 +182,19 @@ class PickledFrames(LazyFrames):
 
 
 # --- samples ----------------------------------------------------------------------------------
+
+
+class _Held:
+    """The fields of a pickled `Data`: PyG's own class refuses those of its releases before 2.0,
+    whose fields lay beside each other and not in a store."""
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple):  # (fields, slots)
+            state = state[0]
+        self.__dict__.update(state or {})
+
+
+_HELD = {("torch_geometric.data.data", "Data"): _Held}
 
 
 def _fields(sample: Any) -> dict[str, Any]:

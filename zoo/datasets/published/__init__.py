@@ -7,7 +7,7 @@ folder of one's own in the same layout opens by its path.
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo.datasets.published import ani, md17, qm9, spice
+from zoo.datasets.published import ani, md17, mptrj, oc20, qm9, spice, wbm
 from zoo.datasets.published._common import Found as Found
 from zoo.datasets.published._common import Reader as Reader
 
@@ -19,6 +19,9 @@ READERS: Mapping[str, Reader] = {
     "spice": spice.READER,
     "ani1x": ani.ANI1X,
     "ani2x": ani.ANI2X,
+    "oc20": oc20.READER,
+    "mptrj": mptrj.READER,
+    "wbm": wbm.READER,
 }
 
 
