@@ -40,3 +40,22 @@ def test_strides_by_split(cli: Cli, tmp_path: Path) -> None:
         assert cli(*start, "--overwrite", *wrong)[0] == 2
     code, _, err = cli(*start, "--overwrite", "--trajectories", "train=7")
     assert code == 1 and "160 frames of 'train' can't be shared by 7" in err
+
+
+def test_organic_molecules(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "few.npz"
+    start = ["data", "generate", "gfn2-organic", "-o", out, "--largest", 2]
+    few = ["--molecules", 4, "--frames", "relaxed=1", "--frames", "vibration=1"]
+    code, text, err = cli(*start, *few, "--polarizability", "--json")
+    assert code == 0, err
+    told = json.loads(text)
+    assert told["frames"] == 8 and "polarizability" in told["labels"]
+    dataset = zoo.datasets.open(out.with_suffix(".yaml"))
+    assert dataset.hash == told["hash"] and dataset.metadata["generation"]["polarizability"]
+    # water, methane and their like: 1 to 5 Å³
+    volumes = dataset.label("polarizability").trace(axis1=1, axis2=2) / 3
+    assert (volumes > 0.3).all() and (volumes < 10).all()
+    code, _, err = cli(*start, *few)
+    assert code == 1 and "exists; choose another name" in err
+    code, _, err = cli(*start, "--overwrite", "--frames", "relaxed=1", "--frames", "vibrations=1")
+    assert code == 1 and "did you mean 'vibration'" in err

@@ -15,6 +15,7 @@ NAMES = [
     "gfn2-md10",
     "gfn2-md10-5k-test",
     "gfn2-organic-test",
+    "gfn2-props-test",
     "pbe-ethanol",
 ]
 FOLDER = share.folder("datasets")
