@@ -165,11 +165,12 @@ def test_planetoid(tmp_path: Path) -> None:
     for name, part in parts.items():
         (tmp_path / f"ind.cora.{name}").write_bytes(pickle.dumps(part, protocol=2))
     (tmp_path / "ind.cora.test.index").write_text("5\n4\n")
-    with pytest.raises(UnsafeFileError, match="trust_pickle=True"):
-        zd.open(tmp_path)
-    sample = zd.open(tmp_path, trust_pickle=True)[0]
+    sample = zd.open(tmp_path)[0]  # plain data need no trust
     assert sample.y.tolist() == [0, 1, 2, 0, 1, 2] and sample.x[4:].tolist() == [[1] * 4] * 2
     pairs = {tuple(pair) for pair in sample.edge_index.T.tolist()}
     assert pairs == {(0, 1), (1, 0), (0, 5), (5, 0), (5, 4), (4, 5)}
     assert sample.train_mask.tolist() == [True, True] + [False] * 4
     assert sample.test_mask.tolist() == [False] * 4 + [True] * 2
+    (tmp_path / "ind.cora.ty").write_bytes(pickle.dumps(pytest.raises))
+    with pytest.raises(UnsafeFileError, match="more than plain data"):
+        zd.open(tmp_path)

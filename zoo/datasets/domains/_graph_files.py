@@ -9,8 +9,10 @@ doesn't need, the words in the edges are the nodes, and they have no features.
 
 WebKB (Geom-GCN): `out1_node_feature_label.txt` (number, features with commas, label),
 `out1_graph_edges.txt` (pairs), and the ten published splits `<name>_split_0.6_0.2_<fold>.npz` in
-the folder or below it. Edges stay directed; those that are there twice count once. In the folder
-of the Actor set (`film`) the features are numbers of ones, not zeros and ones.
+the folder or below it. Edges stay directed; those that are there twice count once.
+keys={"undirected": "true"} gives every edge both directions and takes self-loops away,
+keys={"normalise": "true"} divides the features of a node by their sum. In the folder of the Actor
+set (`film`) the features are numbers of ones, not zeros and ones.
 """
 
 import re
@@ -23,6 +25,7 @@ from zoo.datasets.domains import _trees
 from zoo.datasets.domains._csv import Table, read_table
 from zoo.datasets.domains._raw import LABEL_ALIASES, Keys, Raw
 from zoo.datasets.domains._text import lines_of, read_text, whole
+from zoo.datasets.domains.graph import undirected
 from zoo.errors import DataError
 
 SOURCES = ("source", "src", "from", "id1")
@@ -30,8 +33,10 @@ TARGETS = ("target", "dst", "to", "id2")
 _NODES = ("nodes.csv", "features.csv")
 _CLOSURE = ("id1", "id2")  # columns of the closure of WordNet
 _CONSUMED = frozenset(("edges", "nodes", "source", "target", "id", "y", "split"))
+_WEBKB_KEYS = ("undirected", "normalise")
 _WEBKB_NODES, _WEBKB_EDGES = "out1_node_feature_label.txt", "out1_graph_edges.txt"
 _FOLD = re.compile(r"(?P<name>.+)_split_0\.6_0\.2_(?P<fold>[0-9]{1,3})\.npz\Z")
+_BITS = re.compile(r"[01](?:,[01])*\Z")
 _MASKS = ("train_mask", "val_mask", "test_mask")
 
 
@@ -164,8 +169,7 @@ def read_webkb(path: Path, keys: Keys | None) -> Raw:
         node = whole(words[0], where)
         if node in rows:
             raise DataError(f"{where}: the node {node} is there twice")
-        listed = [whole(word, where) for word in words[1].split(",")]
-        rows[node] = np.array(listed, dtype=np.int64)
+        rows[node] = _features(words[1], where)
         labels[node] = whole(words[2], where)
     if sorted(rows) != list(range(len(rows))) or not rows:
         raise DataError(f"{path / _WEBKB_NODES}: its {len(rows)} nodes are not numbered from 0 on")
@@ -178,12 +182,33 @@ def read_webkb(path: Path, keys: Keys | None) -> Raw:
             raise DataError(f"{where}: the edge {pair} names a node that isn't there")
         edges.append(pair)
     pairs = np.unique(np.array(edges, dtype=np.int64).reshape(-1, 2), axis=0)
+    both, divided = (_told(path, keys, name) for name in _WEBKB_KEYS)
+    if both:
+        pairs = undirected(pairs[pairs[:, 0] != pairs[:, 1]])
+    if divided:
+        sums = features.sum(axis=1, keepdims=True, dtype=np.int64)
+        features = (features / np.maximum(sums, 1)).astype(np.float32)
     arrays = {
         "x": features,
         "edge_index": pairs.T,
         "y": np.array([labels[node] for node in range(len(rows))], dtype=np.int64),
     } | _masks(path, [file for _, file in folds], len(rows))
-    return Raw(path, arrays, "webkb", metadata={"edges_listed": len(edges)})
+    told = {"edges_listed": len(edges)}
+    return Raw(path, arrays, "webkb", metadata=told, consumed=frozenset(_WEBKB_KEYS))
+
+
+def _told(path: Path, keys: Keys | None, name: str) -> bool:
+    """A setting that is true or false."""
+    word = dict(keys or {}).get(name) or "false"
+    if word.lower() not in ("true", "false"):
+        raise DataError(f"{path}: {name} is {word!r}; expected true or false")
+    return word.lower() == "true"
+
+
+def _features(text: str, where: str) -> np.ndarray:
+    if _BITS.match(text):  # thousands of zeros and ones
+        return (np.frombuffer(text.encode(), np.uint8)[::2] - ord("0")).astype(np.int64)
+    return np.array([whole(word, where) for word in text.split(",")], dtype=np.int64)
 
 
 def _rows(path: Path, width: int) -> list[tuple[str, list[str]]]:

@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from zoo.datasets._archive import BOMB_BYTES
 from zoo.errors import DataError
 
 _HEADER = 128
+_HEAD = 512  # bytes of a variable that tell its name
 _MATRIX, _COMPRESSED = 14, 15
 # how the numbers of an element are stored, and what class of array they are of
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8",
@@ -40,9 +42,7 @@ def read_mat(path: Path, name: str | None = None) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
-    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
-    if order is None or len(data) < _HEADER or data[124:126] not in (b"\x00\x01", b"\x01\x00"):
-        raise DataError(f"{path} is no MATLAB file of the versions 5 to 7.2; save it with -v7")
+    order = order_of(data, path)
     found: dict[str, np.ndarray] = {}
     for variable, array in _variables(data[_HEADER:], order, path):
         if variable in found:
@@ -59,30 +59,68 @@ def read_mat(path: Path, name: str | None = None) -> np.ndarray:
     return next(iter(chosen.values()))
 
 
-def _variables(data: bytes, order: str, path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def order_of(data: bytes, path: Path) -> str:
+    """The order of the bytes in a file, "<" or ">", by its header.
+
+    Raises:
+        DataError: for anything but level 5.
+    """
+    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
+    if order is None or len(data) < _HEADER or data[124:126] not in (b"\x00\x01", b"\x01\x00"):
+        raise DataError(f"{path} is no MATLAB file of the versions 5 to 7.2; save it with -v7")
+    return order
+
+
+def _variables(
+    data: bytes | memoryview,
+    order: str,
+    path: Path,
+    limit: int = BOMB_BYTES,
+    wanted: frozenset[str] | None = None,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and numbers of the matrices; `wanted` names those that are unpacked, if not all."""
     for kind, body in _elements(data, order, path, padded=False):
         inner = [(kind, body)]
         if kind == _COMPRESSED:
-            inner = list(_elements(_inflated(body, path), order, path))
+            if wanted is not None and _first_name(body, order, path) not in wanted:
+                continue
+            inner = list(_elements(_inflated(body, path, limit), order, path))
         for inner_kind, content in inner:
             if inner_kind == _MATRIX:
                 yield from _matrix(content, order, path)
 
 
-def _inflated(body: bytes, path: Path) -> bytes:
+def _inflated(body: bytes | memoryview, path: Path, limit: int = BOMB_BYTES) -> bytes:
     unpacking = zlib.decompressobj()
     try:
-        data = unpacking.decompress(body, BOMB_BYTES)
+        data = unpacking.decompress(body, limit)
     except zlib.error as error:
         raise DataError(f"{path} is damaged: {error}") from error
     if not unpacking.eof:
-        raise DataError(f"{path} is damaged, or unpacks to more than {BOMB_BYTES} bytes")
+        raise DataError(f"{path} is damaged, or unpacks to more than {limit} bytes")
     return data
 
 
+def _first_name(body: bytes | memoryview, order: str, path: Path) -> str:
+    """The name of a compressed variable, by its first bytes; empty where they don't tell."""
+    try:
+        head = zlib.decompressobj().decompress(body, _HEAD)
+    except zlib.error as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+    parts: list[bytes] = []
+    place = 8  # the tag of the variable itself
+    while place + 8 <= len(head) and len(parts) < 3:
+        first, size = (int(n) for n in np.frombuffer(head, f"{order}u4", 2, place))
+        small = first >> 16
+        start, size = (place + 4, small) if small else (place + 8, size)
+        parts.append(head[start : start + size])
+        place = place + 8 if small else start + size + (-size % 8)
+    return parts[2].decode("latin1") if len(parts) == 3 else ""
+
+
 def _elements(
-    data: bytes, order: str, path: Path, padded: bool = True
-) -> Iterator[tuple[int, bytes]]:
+    data: bytes | memoryview, order: str, path: Path, padded: bool = True
+) -> Iterator[tuple[int, Any]]:
     """Types and bytes of the elements, one after another."""
     place = 0
     while place < len(data):
@@ -102,7 +140,7 @@ def _elements(
         place = place + 8 if small else end + (-size % 8 if wide else 0)
 
 
-def _matrix(body: bytes, order: str, path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _matrix(body: bytes | memoryview, order: str, path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """The name and the numbers of a variable; nothing for other classes."""
     parts = list(_elements(body, order, path))
     if len(parts) < 3 or len(parts[0][1]) != 8:
@@ -112,7 +150,7 @@ def _matrix(body: bytes, order: str, path: Path) -> Iterator[tuple[str, np.ndarr
     if dtype is None:
         return
     shape = tuple(int(n) for n in _numbers(*parts[1], order, path))
-    name = parts[2][1].decode("latin1")
+    name = bytes(parts[2][1]).decode("latin1")
     halves = [_numbers(*part, order, path) for part in parts[3:]]
     wanted = 2 if flags & _COMPLEX else 1
     fits = len(shape) >= 2 and min(shape) >= 0 and len(halves) == wanted
@@ -123,7 +161,7 @@ def _matrix(body: bytes, order: str, path: Path) -> Iterator[tuple[str, np.ndarr
     yield name, real[0] if wanted == 1 else real[0] + 1j * real[1]
 
 
-def _numbers(kind: int, body: bytes, order: str, path: Path) -> np.ndarray:
+def _numbers(kind: int, body: bytes | memoryview, order: str, path: Path) -> np.ndarray:
     dtype = _STORED.get(kind)
     if dtype is None or len(body) % int(dtype[1]):
         raise DataError(f"{path} is damaged: an element of type {kind} holds no numbers")

@@ -1,6 +1,7 @@
-"""Graphs in pickles, read only when trusted: PyG's `.pt`, dicts of arrays, networkx, Planetoid.
+"""Graphs in pickles: PyG's `.pt`, dicts of arrays and networkx, read only when trusted; Planetoid.
 
-Reading a pickle runs whatever code its author put in.
+Reading a pickle runs whatever code its author put in. Those of Planetoid hold plain data and are
+read without running anything (`zoo.datasets._plain_pickle`).
 
 Planetoid: `ind.<name>.{x, tx, allx, y, ty, ally, graph}` and `ind.<name>.test.index` in a folder;
 the public split is made as its authors made it: the rows of `x` to train on, the next 500 to
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo.datasets._pickled import _fields, pyg_samples
+from zoo.datasets._plain_pickle import read_plain
 from zoo.datasets._unpickle import unpickle
 from zoo.datasets.domains._raw import Keys, Raw
 from zoo.datasets.domains._text import lines_of, read_text, whole
@@ -163,6 +165,7 @@ def read_planetoid(path: Path, keys: Keys | None) -> Raw:
     """Reads the files of Planetoid.
 
     Raises:
+        UnsafeFileError: for a pickle of more than plain data.
         DataError: for a missing or damaged file.
     """
     names = planetoid_names(path)
@@ -176,7 +179,7 @@ def read_planetoid(path: Path, keys: Keys | None) -> Raw:
         file = Path(f"{stem}.{part}")
         if not file.is_file():
             raise DataError(f"{path} has no {file.name}")
-        parts[part] = unpickled(file)
+        parts[part] = read_plain(file)
     index = Path(f"{stem}.test.index")
     words = [w for line in lines_of(read_text(index)) for w in line.split()]
     test = np.array([whole(word, str(index)) for word in words], dtype=np.int64)

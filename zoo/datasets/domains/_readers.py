@@ -11,11 +11,16 @@ from zoo.datasets._archive import read_npz
 from zoo.datasets._base import RefusedDataError
 from zoo.datasets.domains import (
     _arrays,
+    _bnci,
     _csv,
     _folders,
     _graph_files,
+    _jets,
+    _mat_fields,
     _matlab,
     _meshes,
+    _motion,
+    _pdearena,
     _pickles,
     _pictures,
     _ply,
@@ -183,16 +188,12 @@ READERS: tuple[Reader, ...] = (
                 _pictures.read_tiny_imagenet,
                 _pictures.is_tiny_imagenet,
             ),
+            ("graph planetoid", (".graph",), _pickles.read_planetoid, _pickles.planetoid_names),
+            ("sequence top-tagging", (".h5",), _jets.read_jets, _jets.is_jets),
+            ("field pdearena", (".h5",), _pdearena.read_pdearena, _pdearena.is_pdearena),
+            ("signal bnci", (".mat",), _bnci.read_bnci, _bnci.recordings),
+            ("particles motion", (".pkl",), _motion.read_motion, _motion.is_motion),
         )
-    ),
-    Reader(
-        "graph planetoid folder",
-        (".graph",),
-        "graph",
-        _pickles.read_planetoid,
-        True,
-        pickle=True,
-        sign=_pickles.planetoid_names,
     ),
     Reader(
         "image pickled cifar folder",
@@ -207,6 +208,7 @@ READERS: tuple[Reader, ...] = (
         Reader(f"{name} pickle", PICKLES, name, _pickles.read_pickle, pickle=True)
         for name in DOMAINS
     ),
+    Reader("field mat", (".mat",), "field", _mat_fields.read_field_mat),
     Reader("matrix npy", (".npy",), "matrix", _arrays.read_series),
     Reader("matrix npy folder", (".npy",), "matrix", _npy_folder, folder=True),
     Reader("matrix mat folder", (".mat",), "matrix", _mats, folder=True),
