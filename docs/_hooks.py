@@ -1,13 +1,21 @@
 """What MkDocs calls while it builds the site: notebooks become pages, places are filled.
 
-Nothing is run here: a notebook shows the outputs that are stored in it (`make notebooks`).
+Pages on architectures and trained weights are made from the registry and the manifests. Nothing is
+run here: a notebook shows the outputs that are stored in it (`make notebooks`), a certificate the
+numbers that were measured when it was written.
 """
 
 from typing import Any
 
+import _math
 import _notebooks
+import _pages
 import _tables
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
+
+from zoo._spec import shipped
+
+MODELS = "Models"  # the place in the navigation
 
 
 class NotebookFile(File):
@@ -25,8 +33,20 @@ class NotebookFile(File):
         return f"{_notebooks.to_markdown(notebook)}\n{note}\n"
 
 
+def on_config(config: Any) -> Any:
+    """Puts the page of every architecture into the navigation."""
+    (models,) = [entry for entry in config.nav if MODELS in entry]
+    models[MODELS] += [{spec.title: f"models/{spec.name}.md"} for spec in by_title()]
+    return config
+
+
+def by_title() -> list[Any]:
+    """The architectures in the order in which people look for them."""
+    return sorted(shipped().values(), key=lambda spec: spec.title.lower())
+
+
 def on_files(files: Files, config: Any) -> Files:
-    """Puts pages in the place of notebooks, and the notebooks beside them."""
+    """Puts pages in the place of notebooks, the notebooks beside them, and adds what is made."""
     for file in [f for f in files if f.src_uri.endswith(".ipynb")]:
         files.remove(file)
         site, tidy = config.site_dir, config.use_directory_urls
@@ -37,9 +57,21 @@ def on_files(files: Files, config: Any) -> Files:
         copy.abs_src_path = str(file.abs_src_path)
         copy.generated_by = "zoo"
         files.append(copy)
+    for address, text in _pages.pages():
+        listed = InclusionLevel.UNDEFINED if address.startswith("models/") else _UNLISTED
+        files.append(File.generated(config, address, content=text, inclusion=listed))
     return files
+
+
+#: weights are found by the table and by their architecture's page
+_UNLISTED = InclusionLevel.NOT_IN_NAV
 
 
 def on_page_markdown(markdown: str, **context: Any) -> str:
     """Fills the places of a page."""
     return _tables.fill(markdown)
+
+
+def on_page_content(html: str, **context: Any) -> str:
+    """Draws the formulas of a page."""
+    return _math.show(html)

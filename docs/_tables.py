@@ -9,9 +9,11 @@ import importlib
 import inspect
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import _rows
 
 from zoo import share
 from zoo._files import read_yaml
@@ -46,14 +48,32 @@ def command(*words: str) -> str:
     return stream.getvalue().strip()
 
 
-def cards(kind: str) -> str:
-    """The cards of architectures, or of trained weights."""
-    from zoo.registry import card, info, list_models
+def linked(table: str, folder: str, names: Iterable[str]) -> str:
+    """A Markdown table whose first column leads to the pages of what it names."""
+    for name in names:
+        place = re.compile(rf"^\| `{re.escape(name)}` \|", re.MULTILINE)
+        table = place.sub(f"| [`{name}`](../{folder}/{name}.md) |", table)
+    return table
 
-    pretrained = kind == "checkpoints"
-    names = list_models(pretrained=pretrained)
-    chosen = [n for n in names if pretrained or info(n)["kind"] == "architecture"]
-    return "\n\n".join(demoted(card(name)) for name in chosen)
+
+def models() -> str:
+    """Architectures as `zoo list` prints them, each leading to its page."""
+    from zoo._spec import shipped
+
+    return linked(command("list", "--markdown"), "models", shipped())
+
+
+def checkpoints() -> str:
+    """Trained weights as `zoo list` prints them, each leading to its page."""
+    from zoo.registry import list_models
+
+    table = command("list", "--pretrained", "--markdown", "--no-fold")
+    return linked(table, "weights", list_models(pretrained=True))
+
+
+def table() -> str:
+    """The table of the home page, which can be filtered."""
+    return _rows.html()
 
 
 def demoted(markdown: str, levels: int = 1) -> str:
@@ -277,14 +297,14 @@ def changelog() -> str:
 FILLERS: dict[str, Callable[..., str]] = {
     "api": api,
     "architectures": architectures,
-    "cards": cards,
     "changelog": changelog,
-    "checkpoints": lambda: command("list", "--pretrained", "--markdown", "--no-fold"),
+    "checkpoints": checkpoints,
     "datasets": datasets,
     "domains": domains,
-    "models": lambda: command("list", "--markdown"),
+    "models": models,
     "nbody": nbody,
     "recipes": recipes,
     "symmetries": symmetries,
+    "table": table,
     "verbs": verbs,
 }
