@@ -131,7 +131,8 @@ def _entries(data: bytes, where: str) -> tuple[int, dict[str, Entry]]:
     for _ in range(4):  # of the block of metadata, which is empty, and of that of blocks
         number, at = _varint(footer, at)
         handle.append(number)
-    shards, entries = None, {}
+    shards: int | None = None
+    entries: dict[str, Entry] = {}
     for _, place in _pairs(_block(data, handle[2], handle[3], where)):
         offset, end = _varint(place, 0)
         size, _ = _varint(place, end)
