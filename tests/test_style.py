@@ -14,9 +14,11 @@ SOURCES = sorted((ROOT / "zoo").rglob("*.py"))
 DATA_FOLDERS = ("models", "datasets", "recipes", "checkpoints")
 OPTIONAL = {
     "ase_db_backends",
+    "h5py",
     "huggingface_hub",
     "lmdb",
     "pyscf",
+    "ray",
     "rdkit",
     "tblite",
     "tensorboard",

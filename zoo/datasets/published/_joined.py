@@ -109,7 +109,7 @@ class ZippedXyz(LazyFrames):
         for number, member in enumerate(self._names):
             data = self._member(number)
             stream = io.BytesIO(data)
-            found = list(_scan(stream, path / member, survey))  # type: ignore[arg-type]
+            found = list(_scan(stream, path / member, survey))
             ends = [offset for offset, _ in found[1:]] + [stream.tell()]
             owners += [number] * len(found)
             spans += [(a, b, line) for (a, line), b in zip(found, ends, strict=True)]

@@ -26,6 +26,7 @@ from ase.formula import Formula
 from zoo.datasets import _npz
 from zoo.datasets._frames import Frames, join
 from zoo.datasets._published import _numbers
+from zoo.datasets._units import parse
 from zoo.datasets.published._common import Found, Keys, Reader, drawn, one_file
 from zoo.errors import ConfigError, DataError
 
@@ -178,9 +179,9 @@ def _warn_rounded(path: Path, frames: Frames) -> None:
     energy = frames.labels.get("energy")
     if energy is None or len(energy) < 2:
         return
-    plain = energy / _npz.parse(UNITS).energy
+    plain = energy / parse(UNITS).energy
     single = plain.astype(np.float32)
-    spacing = float(np.spacing(np.abs(single).max())) * _npz.parse(UNITS).energy
+    spacing = float(np.spacing(np.abs(single).max())) * parse(UNITS).energy
     # back in the file's unit, one ulp of double precision may be left
     if np.allclose(plain, single, rtol=1e-14, atol=0.0) and spacing > 1e-4 and np.ptp(energy) > 0:
         warnings.warn(
