@@ -27,13 +27,37 @@ def command(
         list[str], typer.Option("--check", help="Only this check; may be repeated.")
     ] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Of structures and fresh weights.")] = 0,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all/--no-all",
+            help="Every architecture and checkpoint, or those whose names match NAME.",
+        ),
+    ] = False,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write/--no-write",
+            help="With --all: keep those of architectures in models/_certificates.yaml.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for certificate.json, or a .json file."),
     ] = None,
     as_json: _common.Json = False,
 ) -> None:
-    """Measure equivariance, gradients, limits and storage; exit code 3 if a check fails."""
+    """Measure equivariance, gradients, limits and storage; exit code 3 if a check fails.
+
+    With --all: one line for each architecture and checkpoint.
+    """
+    if write and (not every or checks or seed):
+        raise typer.BadParameter("goes with --all, every check and seed 0", param_hint="'--write'")
+    if every:
+        if module is not None or output is not None:
+            raise typer.BadParameter("goes without --module and -o", param_hint="'--all'")
+        _verify_all(name or "*", checks, seed, write=write, as_json=as_json)
+        return
     if (name is None) is (module is None):
         raise typer.BadParameter("give either a NAME or --module", param_hint="NAME")
     values = _common.settings(arguments, "'--set'")
@@ -62,4 +86,26 @@ def command(
     text = f"{_common.table(rows, list(rows[0]))}\n{certificate.name}: {counts}"
     _common.emit(certificate.to_dict(), text, as_json=as_json)
     if not certificate.passed:
+        raise typer.Exit(_common.CHECK_FAILED)
+
+
+def _verify_all(pattern: str, checks: list[str], seed: int, *, write: bool, as_json: bool) -> None:
+    """One line for each architecture and checkpoint, and what they come to."""
+    from zoo.apps.certify import verify_all, write_certificates
+
+    with _common.progress("measuring", quiet=as_json) as report:
+        outcomes = verify_all(
+            pattern,
+            checks=checks or None,
+            seed=seed,
+            progress=lambda outcome, done, total: report(done, total),
+        )
+    rows = [outcome.row() for outcome in outcomes]
+    states = [row["result"] for row in rows]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in ("PASS", "FAIL", "skipped"))
+    lines = [_common.table(rows, list(rows[0])), counts]
+    if write and "FAIL" not in states:
+        lines.append(f"wrote {write_certificates(outcomes)}")
+    _common.emit(rows, "\n".join(lines), as_json=as_json)
+    if "FAIL" in states:
         raise typer.Exit(_common.CHECK_FAILED)
