@@ -323,3 +323,18 @@ def test_every_variable_is_documented_once() -> None:
         if path.name != "_environment.py":
             source = path.read_text()
             assert 'environ.get("ZOO_' not in source and 'environ["ZOO_' not in source, path
+
+
+def test_compiled_programs_are_listed_counted_and_pruned(cache: Path) -> None:
+    program = cache / "native" / ("ab" * 32 + ".so")
+    program.parent.mkdir(parents=True)
+    program.write_bytes(b"compiled")
+    (entry,) = hub.cache_entries()
+    assert (entry.kind, entry.bytes, entry.path) == ("program", 8, program)
+    assert hub.cache_verify() == []  # its name is the digest of its source
+    assert hub.cache_prune() == [] and program.is_file()
+    old = time.time() - 40 * 86400
+    os.utime(program, (old, old))
+    assert [gone.path for gone in hub.cache_prune(dry_run=True)] == [program]
+    assert [gone.kind for gone in hub.cache_prune()] == ["program"]
+    assert not program.exists()

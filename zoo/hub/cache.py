@@ -4,6 +4,7 @@
     <root>/manifests/<sha256>/          manifest and card of weights that came in a bundle
     <root>/names/<name>                 which of these manifests a name means
     <root>/refs/<name>.yaml             digests first seen of authors' files that publish none
+    <root>/native/<sha256>.so           programs compiled here, by what they were made from
     <root>/tmp/<digest>.<uuid>          downloads under way, or cut short
 
 A file is downloaded into tmp, checked, and moved into blobs in one step; whoever comes second
@@ -146,6 +147,11 @@ def blobs(folder: Path) -> list[Path]:
     """The complete files in a cache, in the order of their digests."""
     found = (folder / "blobs" / "sha256").glob("*/*")
     return sorted(path for path in found if _DIGEST.fullmatch(path.name))
+
+
+def programs(folder: Path) -> list[Path]:
+    """The compiled programs in a cache."""
+    return sorted(path for path in (folder / "native").glob("*") if path.is_file())
 
 
 def temporary(folder: Path) -> list[Path]:

@@ -27,7 +27,8 @@ class Entry:
     """One file in a cache.
 
     Attributes:
-        kind: "file", "temporary" (a download under way or cut short) or "manifest".
+        kind: "file", "temporary" (a download under way or cut short), "manifest" or "program"
+            (compiled here, and compiled again when it is needed).
         name: sha256, or what its name says.
         bytes: its size.
         days: since it was last used; for files of shared caches, since they were written.
@@ -46,7 +47,7 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Everything in the caches: files, temporary ones, and manifests that came in bundles.
+    """Everything in the caches: files, temporary ones, manifests of bundles, compiled programs.
 
     Raises:
         ConfigError: if ZOO_CACHE_RO is nonsense.
@@ -65,6 +66,8 @@ def entries() -> list[Entry]:
 def verify(*, remove: bool = False, progress: Progress | None = None) -> list[Entry]:
     """Reads every file of every cache and compares its digest with its name.
 
+    Compiled programs bear the digest of what they were made from, and are left out.
+
     Args:
         remove: delete damaged files of the writable cache.
         progress: called with (bytes so far, bytes in all).
@@ -72,7 +75,7 @@ def verify(*, remove: bool = False, progress: Progress | None = None) -> list[En
     Returns:
         The damaged ones. They do no harm: each is fetched again when it is needed.
     """
-    listed = [entry for entry in entries() if entry.kind != "temporary"]
+    listed = [entry for entry in entries() if entry.kind in ("file", "manifest")]
     total, done, damaged = sum(entry.bytes for entry in listed), 0, []
     for entry in listed:
         with suppress(FileNotFoundError):  # removed in the meantime
@@ -152,6 +155,7 @@ def _contents(folder: Path) -> dict[str, list[Path]]:
         "file": cache.blobs(folder),
         "temporary": cache.temporary(folder),
         "manifest": sorted((folder / "manifests").glob(f"*/{_catalog.MANIFEST}")),
+        "program": cache.programs(folder),
     }
 
 

@@ -42,6 +42,8 @@ def load(source: str) -> ctypes.CDLL | None:
     kept = cache_folder() / "native" / f"{_digest(source, command)}.so"
     with suppress(OSError):
         if kept.stat().st_uid == os.getuid():  # nobody else's code is run
+            with suppress(OSError):  # where the cache can only be read
+                os.utime(kept)  # the time of last use, which `zoo cache prune` goes by
             return ctypes.CDLL(str(kept))
     with tempfile.TemporaryDirectory() as folder:
         made = _compile(source, command, Path(folder))
