@@ -63,8 +63,11 @@ def test_a_file_is_fetched_once_and_its_digest_remembered(
     assert (place / "a.bin").read_bytes() == DATA
     (again,) = hub.get_dataset(name)
     assert not again.fetched and again.verified == "first seen" and len(server.requests) == 1
+    (place / "a.bin").write_bytes(DATA[:-1] + b"x")  # damaged here
+    with pytest.raises(IntegrityError, match="when it was first seen it was"):
+        hub.get_dataset(name)
     (place / "a.bin").unlink()
-    server.files["a.bin"] = DATA[::-1]
+    server.files["a.bin"] = DATA[::-1]  # changed there
     with pytest.raises(IntegrityError, match="when it was first seen it was"):
         hub.get_dataset(name)
     assert not (place / "a.bin").exists() and not (place / "a.bin.part").exists()

@@ -142,22 +142,24 @@ def _get_one(file: Remote, place: Path, patterns: Any, progress: Progress | None
     target, note = place / file.file, place / f".{file.file.replace('/', '_')}.yaml"
     with _locked(place / f".{file.file.replace('/', '_')}.part"):
         known = read_yaml(note, error=ConfigError) if note.is_file() else {}
-        fetched = not target.is_file()
+        fetched, seen = not target.is_file(), bool(known)
         if fetched:
             _download(file, place, known, progress)
         digests = _digests(target)
-        if target.stat().st_size != known.get("bytes") or fetched or not known:
-            _check(file, target, digests, known)
+        _check(file, target, digests, known)
+        if fetched or not known:
             known = {"url": file.url, "bytes": target.stat().st_size, "sha256": digests["sha256"]}
             write_atomic(note, yaml.safe_dump(known, sort_keys=False))
         count = _unpacked(file, target, place, note, known, patterns, progress)
         size, digest = target.stat().st_size, digests["sha256"]
-        return Got(str(target), file.url, size, digest, _how(file, fetched), fetched, count)
+        return Got(
+            str(target), file.url, size, digest, _how(file, seen and not fetched), fetched, count
+        )
 
 
-def _how(file: Remote, fetched: bool) -> str:
+def _how(file: Remote, seen: bool) -> str:
     published = "sha256" if file.sha256 else "md5" if file.md5 else ""
-    return published or ("" if fetched else "first seen")
+    return published or ("first seen" if seen else "")
 
 
 def _has(known: Mapping[str, Any], patterns: Any) -> bool:
@@ -266,8 +268,9 @@ def _check(file: Remote, path: Path, digests: Mapping[str, str], known: Mapping[
     before = known.get("sha256")
     if before is not None and not (file.sha256 or file.md5) and digests["sha256"] != before:
         raise IntegrityError(
-            f"{file.url} now has sha256 {digests['sha256']}, when it was first seen it was "
-            f"{before}: it was changed; remove {path.parent} to take the new one"
+            f"{path.name} of {file.url} now has sha256 {digests['sha256']}, when it was first seen "
+            f"it was {before}: it was changed, there or here; remove {path} to fetch it again, or "
+            f"all of {path.parent} to take a new one"
         )
 
 
