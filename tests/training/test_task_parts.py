@@ -138,6 +138,10 @@ def test_non_edges_are_new_in_each_pass_and_never_edges() -> None:
     for a, b in drawn[0].T.tolist():
         assert a != b and a // 31 == b // 31 and (a % 31, b % 31) not in known
     assert drawn[0].shape == (2, 180)
+    graph.edge_label_type = torch.arange(half.shape[1]) % 4  # false triples of the same relations
+    typed = redraw(Batch.from_data_list([graph]), 2, (0,))
+    kinds = typed.edge_label_type.reshape(3, -1)
+    assert (kinds == graph.edge_label_type).all() and len(typed.edge_label) == kinds.numel()
     full = Data(x=torch.zeros(2, 1), edge_index=torch.tensor([[0, 1], [1, 0]]))
     full.edge_label_index, full.edge_label = full.edge_index, torch.ones(2)
     with pytest.raises(DataError, match=r"lower task\.negatives"):

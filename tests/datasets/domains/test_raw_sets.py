@@ -140,6 +140,16 @@ def test_pdearena(cache: Path) -> None:
         opened(cache, "pdearena-ns2d", "&history=9")
 
 
+def test_false_triples_take_the_relations_of_true_ones(cache: Path) -> None:
+    splits = {"kind": "edges", "negatives": 2}
+    val = opened(cache, "wn18rr", splits=splits).split("val")[0]
+    marks, kinds = val.edge_label, val.edge_label_type
+    assert marks.tolist() == [1] * 8 + [0] * 16 and len(kinds) == 24
+    assert torch.equal(kinds[8:16], kinds[:8]) and torch.equal(kinds[16:], kinds[:8])
+    bare = opened(cache, "wn18rr").split("val")[0]
+    assert len(bare.edge_label) == 8 and torch.equal(bare.edge_label_type, kinds[:8])
+
+
 def test_motion(cache: Path) -> None:
     dataset = opened(cache, "cmu-motion", "&train=22&frames=5")
     assert {n: len(dataset.split(n)) for n in dataset.splits} == {"train": 22, "val": 24,

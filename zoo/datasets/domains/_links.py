@@ -6,7 +6,8 @@ alone takes the division of the file (`edge_split`, a word for each edge), as kn
 In every split, `edge_index` holds the edges to train on (messages go along no others),
 `edge_label_index` (2, m) the split's pairs and `edge_label` (m,) 1 for an edge and 0 for none;
 `negatives` says how many pairs without an edge there are for each edge, 1 unless said, and 0 where
-edges have types (`edge_type`, then also `edge_label_type`), whose false triples a loss draws.
+edges have types (`edge_type`, then also `edge_label_type`) unless said; the pairs without an edge
+then take the types of the split's edges in turn.
 """
 
 import hashlib
@@ -153,6 +154,8 @@ def _labelled(
     marks = np.repeat([1, 0], [len(right), len(wrong)])
     fields["edge_label_index"] = Field(np.concatenate([right, wrong]), asked, "edge_label_index")
     fields["edge_label"] = Field(marks, asked, "edge_label")
-    if types is not None and not len(wrong):
-        fields["edge_label_type"] = Field(types.values[part], asked, "edge_label_type")
+    if types is not None:
+        kinds = types.values[part]
+        kinds = np.concatenate([kinds, np.resize(kinds, len(wrong))])
+        fields["edge_label_type"] = Field(kinds, asked, "edge_label_type")
     return replace(store, fields=fields, labels=store.labels | {"edge_label"})

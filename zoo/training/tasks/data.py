@@ -204,6 +204,9 @@ def redraw(batch: Data, each: int, seed: tuple[int, ...]) -> Data:
     drawn = torch.from_numpy(np.concatenate(found, axis=1))
     batch = batch.clone()
     batch.edge_label_index = torch.cat([edges, drawn.to(edges.dtype)], dim=1)
+    if "edge_label_type" in batch:  # false triples of the same relations
+        kinds = batch.edge_label_type[batch.edge_label > 0]
+        batch.edge_label_type = torch.cat([kinds, kinds.repeat(each)])
     batch.edge_label = torch.cat([torch.ones(edges.shape[1]), torch.zeros(count)])
     return batch
 
