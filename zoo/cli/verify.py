@@ -1,11 +1,25 @@
 """`zoo verify`: measures the symmetries and limits that a model promises."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from zoo.cli import _common
+
+Every = Annotated[
+    bool,
+    typer.Option(
+        "--all/--no-all", help="Every architecture and checkpoint, or those whose names match NAME."
+    ),
+]
+Write = Annotated[
+    bool,
+    typer.Option(
+        "--write/--no-write",
+        help="With --all: keep those of architectures in models/_certificates.yaml.",
+    ),
+]
 
 
 def command(
@@ -27,20 +41,8 @@ def command(
         list[str], typer.Option("--check", help="Only this check; may be repeated.")
     ] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Of structures and fresh weights.")] = 0,
-    every: Annotated[
-        bool,
-        typer.Option(
-            "--all/--no-all",
-            help="Every architecture and checkpoint, or those whose names match NAME.",
-        ),
-    ] = False,
-    write: Annotated[
-        bool,
-        typer.Option(
-            "--write/--no-write",
-            help="With --all: keep those of architectures in models/_certificates.yaml.",
-        ),
-    ] = False,
+    every: Every = False,
+    write: Write = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for certificate.json, or a .json file."),
@@ -68,10 +70,24 @@ def command(
     if output is not None:
         _common.check_output(output, folder=output.suffix != ".json")
     from zoo.apps._module import load_module
-    from zoo.apps.verify import verify
 
     subject = name if module is None else load_module(module, values)
     assert subject is not None  # one of the two was given
+    _verify(subject, output, checks, domain, seed, as_json=as_json)
+
+
+def _verify(
+    subject: Any,
+    output: Path | None,
+    checks: list[str],
+    domain: str | None,
+    seed: int,
+    *,
+    as_json: bool,
+) -> None:
+    """One line for each check of one model."""
+    from zoo.apps.verify import verify
+
     with _common.progress("measuring", quiet=as_json) as report:
         certificate = verify(
             subject,
