@@ -146,9 +146,9 @@ def read_plain(path: Path) -> Any:
             return _Reader(stream, encoding="latin1").load()
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{path}: {error}") from error
-    except (MemoryError, OSError) as error:
-        if isinstance(error, MemoryError):
-            raise
+    except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+    except MemoryError as error:  # a length that was changed
+        raise DataError(f"{path} asks for more memory than there is; it is damaged") from error
     except Exception as error:  # a damaged program fails in any way
         raise DataError(f"{path} can't be read: {type(error).__name__}: {error}") from error
