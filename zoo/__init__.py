@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zoo.apps.compress import compress as compress
     from zoo.apps.evaluate import evaluate as evaluate
     from zoo.apps.reproduce import reproduce as reproduce
+    from zoo.apps.scale.relax import relax as relax
     from zoo.apps.verify import verify as verify
     from zoo.datasets.atoms import to_batch as to_batch
     from zoo.errors import ZooError as ZooError
@@ -42,6 +43,7 @@ _HOME = {
     "list_models": "zoo.registry",
     "load": "zoo.hub",
     "register": "zoo.registry",
+    "relax": "zoo.apps.scale.relax",
     "reproduce": "zoo.apps.reproduce",
     "save": "zoo.hub",
     "to_batch": "zoo.datasets.atoms",
@@ -64,6 +66,7 @@ __all__ = [
     "list_models",
     "load",
     "register",
+    "relax",
     "reproduce",
     "save",
     "to_batch",

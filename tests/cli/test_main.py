@@ -13,8 +13,8 @@ from zoo.cli import _common, info, main
 from zoo.errors import Interrupted
 
 VERBS = (
-    "list info pull bundle upload verify predict trust train reproduce finetune ensemble eval "
-    "compress convert cache data bench doctor"
+    "list info pull bundle upload verify predict relax md screen trust train reproduce finetune "
+    "ensemble eval compress export convert cache data bench doctor"
 ).split()
 
 

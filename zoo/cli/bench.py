@@ -90,6 +90,21 @@ def manifolds(
     _show(rows, machine, ("what", "ours", "peer", "ratio", "target", "note"), as_json=as_json)
 
 
+@app.command("relax")
+def relax(
+    name: Annotated[str, typer.Argument(help="A checkpoint.")] = "tensornet-s.gfn2-md10.r2",
+    structures: Annotated[int, typer.Option(min=4, help="Molecules.")] = 256,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 1,
+    as_json: _common.Json = False,
+) -> None:
+    """Relaxing many small molecules at once against one ASE calculator in a loop."""
+    from zoo.apps._bench_relax import measure
+
+    with _common.progress("measuring", quiet=as_json) as bar:
+        *rows, machine = measure(name, structures=structures, repeats=repeats, progress=bar)
+    _show(rows, machine, COLUMNS, as_json=as_json)
+
+
 @app.command("sheaf")
 def sheaf(
     repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 10,

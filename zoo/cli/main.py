@@ -21,11 +21,15 @@ from zoo.cli import (
     data,
     doctor,
     ensemble,
+    export,
     finetune,
     info,
+    md,
     predict,
     pull,
+    relax,
     reproduce,
+    screen,
     train,
     trust,
     upload,
@@ -50,6 +54,9 @@ app.command("bundle")(bundle.command)
 app.command("upload")(upload.command)
 app.command("verify")(verification.command)
 app.command("predict")(predict.command)
+app.command("relax")(relax.command)
+app.command("md")(md.command)
+app.command("screen")(screen.command)
 app.command("train")(train.command)
 app.command("reproduce")(reproduce.command)
 app.command("finetune")(finetune.command)
@@ -57,6 +64,7 @@ app.command("eval")(evaluation.command)
 app.command("ensemble")(ensemble.command)
 app.add_typer(trust.app, name="trust")
 app.command("compress")(compress.command)
+app.command("export")(export.command)
 app.command("convert")(convert.command)
 app.add_typer(cache.app, name="cache")
 app.add_typer(data.app, name="data")

@@ -91,7 +91,7 @@ class TensorEmbedding(nn.Module):
             self_radial: basis functions at distance zero.
             envelope: cosine cutoff of each pair.
         """
-        kinds, kind = torch.unique(graph.atomic_numbers, return_inverse=True)
+        kinds, kind = graph.kinds()
         density = _density(graph, kind, len(kinds), radial, self_radial, envelope)
         x = self._from_density(density, kinds, kind)
         atoms, channels = x.shape[1:]
@@ -131,7 +131,7 @@ def _density(
 ) -> Float[Tensor, "9 atoms kinds basis_and_one"]:
     """sum_j phi [e, 1] (x) [Id, [r]_x, S(r)] over the neighbours of each element, self included."""
     source, target = graph.pairs
-    atoms = len(kind)
+    atoms = kind.shape[0]  # a number that stays free where the model is traced
     basis = torch.cat([radial, torch.ones_like(envelope)[:, None]], dim=1) * envelope[:, None]
     # vectors point from target to source; the authors' from source to target
     forward = direction_components(-graph.vectors / graph.distances[:, None])
@@ -189,7 +189,7 @@ class TensorInteraction(nn.Module):
         y = self.mix_in(x)
         weight = self.radial(radial) * envelope[:, None]
         weight = weight.unflatten(1, (3, -1)).transpose(0, 1)  # (3, pairs + 1, channels)
-        between, own = weight.split([len(graph.distances), 1], dim=1)
+        between, own = weight.split([graph.distances.shape[0], 1], dim=1)
         alone = [w * part for w, part in zip(own, y.split(SIZES), strict=True)]
         message = pair_message(between, y, graph.pairs, DEGREE) + torch.cat(alone)
         product = self.product(y, message)

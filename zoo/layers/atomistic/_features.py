@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -12,7 +13,9 @@ class AtomGraph:
     """A batch of structures with its neighbours, ready for an architecture.
 
     Each pair of neighbours stands once; `vectors` point from the pair's target (row 1 of `pairs`)
-    to its source (row 0). Full edge lists are the pairs and their reversals.
+    to its source (row 0). Full edge lists are the pairs and their reversals. `elements` are the
+    atomic numbers that can occur, ascending, where a model is traced: how many kinds of atoms there
+    are must not depend on the batch then.
     """
 
     atomic_numbers: Int[Tensor, " atoms"]
@@ -23,6 +26,14 @@ class AtomGraph:
     charge: Float[Tensor, " graphs"]
     spin: Float[Tensor, " graphs"]
     num_graphs: int
+    elements: Int[Tensor, " kinds"] | None = None
+
+    def kinds(self) -> tuple[Int[Tensor, " kinds"], Int[Tensor, " atoms"]]:
+        """Atomic numbers, ascending, and which of them each atom has."""
+        if self.elements is None:
+            numbers, kind = torch.unique(self.atomic_numbers, return_inverse=True)
+            return numbers, kind
+        return self.elements, torch.searchsorted(self.elements, self.atomic_numbers)
 
 
 @dataclass

@@ -1,0 +1,89 @@
+"""Artefacts: they say what the model says on other graphs, or are not kept."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+import zoo
+from zoo.apps.scale import export as app
+from zoo.errors import (
+    CapabilityError,
+    ConfigError,
+    DataError,
+    GoldenMismatchError,
+    UnsupportedElementError,
+)
+from zoo.models._atomistic import AtomisticModel
+
+
+@pytest.fixture(scope="module")
+def model() -> AtomisticModel:
+    torch.manual_seed(0)
+    made = zoo.create("tensornet", hidden_channels=4, num_layers=1, num_rbf=4, cutoff=4.0)
+    model: AtomisticModel = made.double().eval()
+    model.restrict_elements({1: 1, 6: 1, 8: 1, 29: 1})
+    return model
+
+
+@pytest.fixture(scope="module")
+def artefact(model: AtomisticModel, tmp_path_factory: pytest.TempPathFactory) -> app.Exported:
+    path = tmp_path_factory.mktemp("export") / "model.pt2"
+    info = app.export(model, path)
+    assert info["difference"] < 1e-9
+    return app.Exported(path)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [molecule("CH3CH2OH")],
+        [molecule("CH4"), bulk("Cu", cubic=True), molecule("H2O")],
+        [bulk("Cu")],
+        [Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.8]])] * 7,
+    ],
+)
+def test_it_says_what_the_model_says(
+    model: AtomisticModel, artefact: app.Exported, frames: list[Atoms]
+) -> None:
+    found = artefact(frames)
+    expected = model(frames, outputs=("energy", "forces", "virial"), create_graph=False)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-10)
+    assert found["energy"].dtype == torch.float64
+    assert ("stress" in found) is all(frame.pbc.all() for frame in frames)
+
+
+def test_what_it_can_not_do_is_refused(artefact: app.Exported, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedElementError, match=re.escape("[7]")):
+        artefact(molecule("NH3"))
+    with pytest.raises(DataError, match="no file"):
+        app.Exported(tmp_path / "none.pt2")
+    (tmp_path / "bad.pt2").write_bytes(b"no archive")
+    with pytest.raises(DataError, match="no artefact"):
+        app.Exported(tmp_path / "bad.pt2")
+
+
+def test_other_numbers_are_not_kept(
+    model: AtomisticModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_exported", lambda *_: None)
+    monkeypatch.setattr(app, "_save", lambda *_: None)
+    monkeypatch.setattr(app, "_difference", lambda *_: 1e-3)
+    monkeypatch.setattr(app, "Exported", lambda path: path)
+    with pytest.raises(GoldenMismatchError, match="nothing was written"):
+        app.export(model, tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_can_not_be_traced_is_said(model: AtomisticModel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="aotinductor"):
+        app.export(model, tmp_path / "m.pt2", form="onnx")
+    other = zoo.create("tdn-s").eval()
+    with pytest.raises(CapabilityError, match="can't trace"):
+        app.export(other, tmp_path / "m.pt2")
+    assert not list(tmp_path.iterdir())

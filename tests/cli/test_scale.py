@@ -1,0 +1,53 @@
+"""The verbs for many structures: what they write and say."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ase.build import molecule
+from ase.io import read, write
+
+from zoo.cli import _common
+
+Result = tuple[int, str, str]
+
+
+@pytest.fixture
+def structures(tmp_path: Path) -> Path:
+    path = tmp_path / "some.extxyz"
+    write(path, [molecule("H2O"), molecule("NH3")])
+    return path
+
+
+def test_relax(cli: Callable[..., Result], weights: Path, structures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "relaxed.extxyz"
+    words = ["relax", weights, structures, "-o", out, "--steps", 2, "--fmax", 1e-6]
+    code, said, warned = cli(*words)
+    assert code == _common.OK
+    assert "1 steps, 1 refused" in said
+    assert "structure 1 refused" in warned and "N (seen 0 times)" in warned
+    frames = read(out, ":")
+    assert [f.info["relax_status"] for f in frames] == ["steps", "refused"]
+    assert not out.with_name("relaxed.extxyz.parts").exists()
+    code, said, _ = cli(*words, "--method", "newton")
+    assert code == _common.FAILED
+    code, said, _ = cli(*words, "--json")
+    assert json.loads(said)["counts"] == {"converged": 0, "steps": 1, "failed": 0, "refused": 1}
+    assert cli("relax", weights, structures, "-o", "out.txt")[0] == _common.USAGE
+
+
+def test_md(cli: Callable[..., Result], weights: Path, structures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["md", weights, structures, "-o", out, "--steps", 4, "--every", 2, "--save", 2]
+    code, said, _ = cli(*words, "--ensemble", "bussi")
+    assert code == _common.OK
+    assert "temperature (K)" in said and "refused" in said
+    assert len(read(out / "structure-000000.extxyz", ":")) == 3
+    code, _, warned = cli(*words)
+    assert code == _common.FAILED
+    assert "another model" in warned
+
+
+def test_export_needs_its_ending(cli: Callable[..., Result], weights: Path) -> None:
+    assert cli("export", weights, "-o", "model.bin")[0] == _common.USAGE
