@@ -12,7 +12,7 @@ from ase.io import read
 import zoo
 from zoo.apps.predict import labelled, predict
 from zoo.datasets import _labels
-from zoo.errors import RecipeError
+from zoo.errors import CapabilityError, DataError, RecipeError
 from zoo.layers.atomistic import SCALARS, TOTALS
 from zoo.training import recipe as recipes
 from zoo.training.metrics import UNITS
@@ -188,3 +188,35 @@ def test_recipes_without_properties_keep_their_digests(data):
     options["loss"] = {"energy": {"weight": 1.0}}
     written = recipes.resolve(options, where="test").to_yaml()
     assert "properties" not in written
+
+
+def test_fine_tuning_goes_by_the_labels_that_the_model_predicts(trained, data, tmp_path):
+    splits = {"kind": "random", "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
+    options = {"units": {"energy": "eV", "length": "angstrom"}, "splits": splits}
+    report = zoo.finetune(
+        trained.path,
+        data,
+        output=tmp_path / "tuned",
+        epochs=8,
+        lr=5e-3,
+        level_of_theory="made up",
+        progress=lambda line: None,
+        **options,
+    )
+    assert set(report.metrics["fine_tuned"]) == {f"{name}_mae" for name in TARGETS}
+    before, after = report.metrics["zero_shot"], report.metrics["fine_tuned"]
+    assert min(after[name] / before[name] for name in after) < 0.9
+    assert {row["error"] for row in report.details["before_after"]} == set(after)
+    outputs = zoo.load(tmp_path / "tuned").manifest.outputs
+    assert {outputs[name].level_of_theory for name in TARGETS} == {"made up"}
+    with pytest.raises(CapabilityError, match="no energy head"):
+        zoo.finetune(trained.path, data, output=tmp_path / "head", heads="new:mine", **options)
+    # a file with none of these labels
+    np.savez(
+        tmp_path / "e.npz",
+        z=[[1, 1]] * 4,
+        R=np.zeros((4, 2, 3)) + [[[0, 0, 0], [0, 0, 0.7]]],
+        E=[0.0] * 4,
+    )
+    with pytest.raises(DataError, match="to train on"):
+        zoo.finetune(trained.path, tmp_path / "e.npz", output=tmp_path / "e", **options)

@@ -14,9 +14,13 @@ _PERIODICITY = {0: "none", 1: "partial", 2: "partial", 3: "full"}
 
 
 def head_level(model: Any, head: str) -> str:
-    """The level of theory that a model's manifest states for a head; empty if it does not."""
+    """The level of theory that a model's manifest states for a head; empty if it does not.
+
+    Properties of a model without energies (an empty name) have one level together.
+    """
     outputs = model.manifest.outputs if model.manifest is not None else {}
-    entry = outputs.get("energy" if head == "energy" else f"energy/{head}")
+    name = "energy" if head == "energy" else f"energy/{head}"
+    entry = outputs.get(name) if head else next(iter(outputs.values()), None)
     level = (entry.level_of_theory if entry is not None else None) or ""
     return "" if level == "not stated" else level
 

@@ -253,9 +253,9 @@ def _check_evidence(
 ) -> dict[str, float]:
     """Refuses labels that, by the untouched model's predictions, are something else."""
     frames = task.train.take(spread(task.train, EVIDENCE))
-    score = assess(model, frames, head=target.name)
+    score = assess(model, frames, head=target.name or None)
     evidence = check_units(score, frames) if units else {}
-    if references == "keep" and "energy" in frames.labels:
+    if references == "keep" and len(score.energy[0]):
         fitted = fit_references(score.numbers, score.energy[1] - score.energy[0], l2=1e-9)
         clash.check_kept(score, fitted, task.data.source)
     return evidence
@@ -277,12 +277,12 @@ def _settings(run: Run, method: str, patterns: Sequence[str], references: str) -
 
 def _assess(run: Run, data: AtomsDataset, head: str) -> Evaluation:
     size = run.recipe.trainer.eval_batch_size
-    return assess(run.model, data, batch_size=size, head=head)
+    return assess(run.model, data, batch_size=size, head=head or None)
 
 
 def _fit_offsets(run: Run) -> References | None:
     """Adds a constant per element, fitted to the residuals of the training energies."""
-    if "energy" not in run.task.train.labels:
+    if "energy" not in run.task.train.labels or not run.model.energy_heads:
         return None
     head = run.target.name
     score = _assess(run, run.task.train, head)

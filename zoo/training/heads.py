@@ -22,7 +22,7 @@ class Target:
     """The head that learns the new labels.
 
     Attributes:
-        name: of the head.
+        name: of the head; empty for a model of properties alone.
         parent: the head it was before; another one for a new head.
         several: whether the model has other energy heads beside it.
     """
@@ -47,7 +47,10 @@ def choose_head(model: Any, heads: str | None) -> Target:
     Raises:
         UnknownHeadError: no such head.
         ConfigError: a name that a head can't have.
+        CapabilityError: for a name, if the model has no energy heads.
     """
+    if not model.energy_heads and heads is None:
+        return Target("", "", several=False)
     first: str = model.find_head(None)
     if heads is not None and heads.startswith(NEW):
         model.add_head(heads.removeprefix(NEW), like=first)
@@ -81,6 +84,8 @@ def survey(model: Any, loss: LossSection, train: Any) -> list[dict[str, Any]]:
     Raises:
         DataError: for a head whose loss trains nothing.
     """
+    if not model.energy_heads:
+        return []
     column = train.columns.get("head")
     owner = np.zeros(len(train), dtype=np.int64) if column is None else np.asarray(column)
     names = model.energy_heads

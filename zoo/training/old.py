@@ -13,6 +13,7 @@ from zoo.errors import DataError
 from zoo.training.clash import head_level, same_level
 from zoo.training.heads import Target
 from zoo.training.metrics import UNITS
+from zoo.training.properties import ERROR_UNITS
 from zoo.training.replay import spread
 from zoo.training.report import dataset_name
 
@@ -122,7 +123,8 @@ def before_after(metrics: Mapping[str, Mapping[str, float]]) -> list[dict[str, A
         "old_after": "old_after",
     }
     rows = []
-    for name in ("energy_mae_per_atom", "energy_mae_offset", "forces_mae", "stress_mae"):
+    energies = ("energy_mae_per_atom", "energy_mae_offset", "forces_mae", "stress_mae")
+    for name in (*energies, *(f"{label}_mae" for label in ERROR_UNITS)):
         row = {
             column: metrics[part][name]
             for column, part in columns.items()

@@ -171,7 +171,9 @@ def _inputs(model: Any, task: NewTask) -> dict[str, Any]:
 
 
 def _outputs(model: Any, run: Run) -> dict[str, dict[str, str]]:
-    """Kind and level of theory of every energy head."""
+    """Kind and level of theory of every energy head, or of the properties of a model without."""
+    if not model.energy_heads:
+        return {name: {"level_of_theory": run.level or "not stated"} for name in model.outputs}
     known = model.manifest.outputs if model.manifest is not None else {}
     entries = {}
     for head in model.energy_heads:

@@ -174,7 +174,11 @@ def make_recipe(model: Any, task: NewTask, method: str, options: Options) -> Rec
         "name": name,
         "model": {"name": model.architecture, "config": dict(model.hparams)},
         "data": {"source": str(task.data.source)},
-        "loss": _loss(task.data, options) | _head_weights(model, options),
+        "loss": (
+            _loss(task.data, options) | _head_weights(model, options)
+            if model.energy_heads
+            else _properties(model, task.data)
+        ),
         "references": {"kind": "none"},
         "normalise": {"scale": "none"},
         "optimizer": {
@@ -193,6 +197,17 @@ def make_recipe(model: Any, task: NewTask, method: str, options: Options) -> Rec
         },
     }
     return resolve(values, where="finetune")
+
+
+def _properties(model: Any, data: AtomsDataset) -> dict[str, Any]:
+    """Terms for the labels of a model without energies, each in its own unit."""
+    names = [name for name in model.outputs if name in data.labels]
+    if not names:
+        raise DataError(
+            f"{data.source}: none of {', '.join(model.outputs)} to train on (labels: "
+            f"{', '.join(sorted(data.labels)) or 'none'}); give keys"
+        )
+    return {"properties": {name: {"kind": "mae", "weight": 1.0} for name in names}}
 
 
 def _head_weights(model: Any, options: Options) -> dict[str, Any]:
