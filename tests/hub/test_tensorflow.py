@@ -20,6 +20,11 @@ TENSORS = {
 }
 
 
+def _claims(numbers):
+    """Fields of an entry: a vector of that many int64."""
+    return field(2, field(2, field(1, numbers))) + field(5, 8 * numbers)
+
+
 @pytest.fixture
 def prefix(tmp_path):
     write(tmp_path / "ckpt", TENSORS)
@@ -98,11 +103,16 @@ def test_what_is_no_index_is_refused(prefix):
         ({"change": {"step": field(3, 9)}}, UnsafeFileError, "lies in shard 9 of 2"),
         ({"change": {"step": field(5, 1 << 40)}}, UnsafeFileError, "has shape"),
         ({"change": {"step": field(2, field(2, field(1, 1 << 50)))}}, UnsafeFileError, "has shape"),
+        # shape and size agree, but the file is not so large: no memory is taken for it
+        ({"change": {"step": _claims(1 << 45)}}, DataError, "cut short"),
+        ({"change": {"step": field(4, 1 << 63)}}, DataError, "cut short"),
+        ({"change": {"step": field(4, 0) + _claims(40)}}, UnsafeFileError, "they overlap"),
+        ({"tensors": {"x" * 5000: np.zeros(1)}}, UnsafeFileError, "a name has more than 4096 bytes"),
         ({"change": {"step": field(7, b"")}}, CapabilityError, "in slices"),
         ({"change": {"step": b"\x3a\xff\x7f"}}, UnsafeFileError, "longer than its message"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path, options, error, words):
-    write(tmp_path / "ckpt", TENSORS, **options)
+    write(tmp_path / "ckpt", **{"tensors": TENSORS, **options})
     with pytest.raises(error, match=words):
         read_bundle(tmp_path / "ckpt")

@@ -9,7 +9,7 @@ which TensorFlow's writer of checkpoints doesn't use; such files are refused.
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from torch import Tensor
 from zoo.errors import CapabilityError, DataError, UnsafeFileError
 from zoo.hub._crc32c import crc32c, masked
 
-#: bytes of an index, numbers of a shape, entries: no checkpoint comes near
-MAX_INDEX, MAX_DIMS, MAX_ENTRIES = 64_000_000, 16, 100_000
+#: bytes of an index and of a name, numbers of a shape, entries: no checkpoint comes near
+MAX_INDEX, MAX_NAME, MAX_DIMS, MAX_ENTRIES = 64_000_000, 4096, 16, 100_000
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _FOOTER, _MAGIC = 48, 0xDB4775248B80FB57
 _NONE, _SNAPPY = 0, 1
@@ -84,6 +84,8 @@ def read_bundle(path: Path) -> dict[str, Tensor]:
             f"{prefix}: {', '.join(files[k].name for k in missing)} is missing, of the {shards} "
             "files of numbers that belong to the index; put it beside the others"
         )
+    for number in {e.shard for e in wanted.values()}:
+        _check_sizes(files[number], {n: e for n, e in wanted.items() if e.shard == number})
     return {name.removesuffix(SUFFIX): _load(files[e.shard], name, e) for name, e in wanted.items()}
 
 
@@ -178,6 +180,8 @@ def _pairs(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         size, at = _varint(block, at)
         if shared > len(key) or at + rest + size > end:
             raise IndexError("an entry is longer than its block")
+        if shared + rest > MAX_NAME:
+            raise IndexError(f"a name has more than {MAX_NAME} bytes")
         key = key[:shared] + block[at : at + rest]
         yield key, block[at + rest : at + rest + size]
         at += rest + size
@@ -258,23 +262,36 @@ def _shape(message: bytes) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _load(path: Path, name: str, entry: Entry) -> Tensor:
-    """One tensor, its size and checksum compared."""
-    dtype = _DTYPES[entry.dtype]
-    if entry.sliced:
-        raise CapabilityError(f"{path}: {name} is stored in slices, which aren't joined here")
-    if entry.size != math.prod(entry.shape) * dtype.itemsize:
+def _check_sizes(path: Path, entries: Mapping[str, Entry]) -> None:
+    """What an index claims of a file, held against the file before memory is taken for it."""
+    there = path.stat().st_size
+    for name, entry in entries.items():
+        dtype = _DTYPES[entry.dtype]
+        if entry.sliced:
+            raise CapabilityError(f"{path}: {name} is stored in slices, which aren't joined here")
+        if entry.size != math.prod(entry.shape) * dtype.itemsize:
+            raise UnsafeFileError(
+                f"{path}: {name} has shape {entry.shape} of {dtype} but {entry.size} bytes"
+            )
+        if entry.offset + entry.size > there:
+            raise DataError(
+                f"{path} ends before {name} (bytes {entry.offset} to {entry.offset + entry.size}); "
+                "it was cut short, copy it again"
+            )
+    claimed = sum(entry.size for entry in entries.values())
+    if claimed > there:
         raise UnsafeFileError(
-            f"{path}: {name} has shape {entry.shape} of {dtype} but {entry.size} bytes"
+            f"{path} has {there} bytes, but the index puts tensors of {claimed} bytes into it; "
+            "they overlap"
         )
+
+
+def _load(path: Path, name: str, entry: Entry) -> Tensor:
+    """One tensor, its checksum compared."""
+    dtype = _DTYPES[entry.dtype]
     with path.open("rb") as stream:
         stream.seek(entry.offset)
         data = stream.read(entry.size)
-    if len(data) != entry.size:
-        raise DataError(
-            f"{path} ends before {name} (bytes {entry.offset} to {entry.offset + entry.size}); "
-            "it was cut short, copy it again"
-        )
     if masked(crc32c(data)) != entry.crc:
         raise DataError(f"{path}: {name} is damaged (its checksum); copy the file again")
     if not data:
