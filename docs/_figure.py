@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo._certificates import EQUIVARIANCE, PRECISIONS
 
-WIDTH, LEFT, RIGHT, ROW, TOP = 640, 150, 14, 24, 14
+WIDTH, LEFT, RIGHT, ROW, TOP = 680, 190, 14, 24, 14
 EXACT = 1e-18  # where an error of zero is drawn
 
 
