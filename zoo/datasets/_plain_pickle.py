@@ -5,7 +5,9 @@ as name a handful: numbers, text, lists, dicts, NumPy's arrays, SciPy's sparse m
 made here; any other name is refused before it is looked up, so that no file needs trust.
 """
 
+import math
 import pickle
+import re
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ from zoo.errors import DataError, UnsafeFileError
 
 _LARGEST = 1 << 28  # entries of a sparse matrix that is made dense
 _COMPRESSED = ("csr_matrix", "csr_array", "csc_matrix", "csc_array")
+_PARTS = ("data", "indices", "indptr", "_shape")
+_PLAIN = re.compile(r"[biufc][0-9]{1,2}|[SU][0-9]{1,9}|O[48]?")
+_NDARRAY = object()  # stands for the class of arrays, which no pickle gets hold of
 
 
 class Sparse:
@@ -26,6 +31,9 @@ class Sparse:
     data: np.ndarray
     indices: np.ndarray
     indptr: np.ndarray
+
+    def __setstate__(self, state: Any) -> None:  # as it stands here, no pickle changes the class
+        vars(self).update({name: state[name] for name in _PARTS if name in state})
 
     def toarray(self) -> np.ndarray:
         """The dense matrix.
@@ -65,34 +73,62 @@ def _reconstructed(kind: Any, base: Any, state: Any) -> Any:
     return kind()
 
 
-def _array_maker() -> Any:
-    return np.array([0]).__reduce__()[0]
+class _Kind:
+    """What an array is made of: numbers, text or objects, never a struct.
+
+    NumPy takes the state of a `dtype` as it comes. One that says of an object that it is a number
+    would turn bytes of the file into addresses, so no pickle sets the state of a real one.
+    """
+
+    def __init__(self, code: Any) -> None:
+        if not isinstance(code, str) or not _PLAIN.fullmatch(code):
+            raise UnsafeFileError(f"it has an array of {str(code)[:40]!r}, not of numbers or text")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        _, order, *struct = state[:5]
+        if struct != [None, None, None] or order not in ("<", ">", "|", "="):
+            raise UnsafeFileError("it has an array of structs, not of numbers or text")
+        if order in "<>":
+            self.dtype = self.dtype.newbyteorder(order)
 
 
-def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, *axes: Any) -> np.ndarray:
-    """An array of numbers as the newest pickles hold it."""
-    if axes and axes[0] is not None:
-        raise DataError("an array with its axes in another order; save it anew")
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)
+class _Array(np.ndarray):
+    """An array whose state is compared with what is there before NumPy takes it."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, by_columns, held = state
+        if not isinstance(kind, _Kind) or not isinstance(shape, tuple) or min((0, *shape)) < 0:
+            raise DataError(f"an array has the shape {shape}; the file is damaged")
+        data = held.encode("latin1") if isinstance(held, str) else held
+        objects = kind.dtype.hasobject
+        size = math.prod(shape) * (1 if objects else kind.dtype.itemsize)
+        if not isinstance(data, list if objects else bytes) or len(data) != size:
+            raise DataError(f"an array of shape {shape} has other numbers; the file is damaged")
+        super().__setstate__((1, shape, kind.dtype, bool(by_columns), data))
 
 
-def _number_maker() -> Any:
-    return np.float64(0).__reduce__()[0]
+def _reals(kind: Any) -> np.dtype:
+    if not isinstance(kind, _Kind) or kind.dtype.hasobject:
+        raise UnsafeFileError("it has numbers that are objects")
+    return kind.dtype
 
 
-_NUMPY = {"ndarray": np.ndarray, "dtype": np.dtype}
 _BUILTINS = {
     name: kind
     for name, kind in (
         ("list", list), ("dict", dict), ("set", set), ("frozenset", frozenset), ("tuple", tuple),
         ("int", int), ("float", float), ("complex", complex), ("bool", bool), ("object", object),
-        ("bytearray", bytearray),
+        ("bytes", bytes), ("bytearray", bytearray),
     )
 }  # fmt: skip
 
 
 class _Reader(pickle.Unpickler):
-    """Finds the few names that plain data need, in the modules of all versions."""
+    """Finds the few names that plain data need, in the modules of all versions.
+
+    What it gives out are methods, whose attributes can't be set, or classes that stay as they are.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """The thing that a pickle names.
@@ -106,14 +142,14 @@ class _Reader(pickle.Unpickler):
             return defaultdict if name == "defaultdict" else OrderedDict
         if module in ("copy_reg", "copyreg") and name == "_reconstructor":
             return _reconstructed
-        if module == "numpy" and name in _NUMPY:
-            return _NUMPY[name]
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return _NDARRAY if name == "ndarray" else self._kind
         if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            makers = {"_reconstruct": _array_maker, "scalar": _number_maker}
+            makers = {"_reconstruct": self._array, "scalar": self._number}
             if name in makers:
-                return makers[name]()
+                return makers[name]
         if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
-            return _from_buffer
+            return self._from_buffer
         if module.split(".")[:2] == ["scipy", "sparse"] and name in _COMPRESSED:
             return Sparse if name.startswith("csr") else _ByColumns
         if (module, name) == ("_codecs", "encode"):  # bytes of Python 3 in an old protocol
@@ -122,6 +158,25 @@ class _Reader(pickle.Unpickler):
             f"it names {module}.{name}, which is more than plain data need; such a pickle can run "
             "any code, so it isn't read"
         )
+
+    def _kind(self, code: Any, *_: Any) -> _Kind:
+        return _Kind(code)
+
+    def _array(self, kind: Any, *_: Any) -> np.ndarray:
+        """An empty array, whose state comes next."""
+        if kind is not _NDARRAY:
+            raise UnsafeFileError(f"it makes an array of {kind!r}, which is no plain data")
+        return _Array(0, np.int8)
+
+    def _number(self, kind: Any, data: Any) -> Any:
+        data = data.encode("latin1") if isinstance(data, str) else data
+        return np.frombuffer(data, _reals(kind), count=1)[0]
+
+    def _from_buffer(self, data: Any, kind: Any, shape: Any, order: Any, *axes: Any) -> np.ndarray:
+        """An array of numbers as the newest pickles hold it."""
+        if axes and axes[0] is not None:
+            raise DataError("an array with its axes in another order; save it anew")
+        return np.frombuffer(data, dtype=_reals(kind)).reshape(shape, order=order)
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuses references to what lies outside the file."""

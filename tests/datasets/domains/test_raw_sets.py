@@ -12,7 +12,7 @@ import torch
 from scipy.io import savemat
 
 import zoo.datasets as zd
-from zoo.datasets._plain_pickle import read_plain
+from zoo.datasets._plain_pickle import Sparse, read_plain
 from zoo.errors import ConfigError, DataError, UnsafeFileError, ZooError
 
 
@@ -180,6 +180,50 @@ def test_plain_pickles_run_nothing(tmp_path: Path) -> None:
     (tmp_path / "p").write_bytes(pickle.dumps(plain)[:-7])
     with pytest.raises(DataError, match="can't be read"):
         read_plain(tmp_path / "p")
+
+
+class _Made:
+    """Something that a pickle makes of a function, its arguments and a state."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def __reduce__(self) -> Any:
+        return self.parts
+
+
+def _struct_that_denies_its_object() -> _Made:
+    """An array of bytes that NumPy takes for addresses of objects (it crashes when one is read)."""
+    state = (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+    kind = _Made(np.dtype, ("V8", False, True), state)
+    maker = np.zeros(1).__reduce__()[0]
+    return _Made(maker, (np.ndarray, (0,), b"b"), (1, (1,), kind, False, b"AAAAAAAA"))
+
+
+def test_plain_pickles_make_no_objects_of_bytes(tmp_path: Path) -> None:
+    bad = [_struct_that_denies_its_object()]
+    bad += [_Made(np.dtype, (code,)) for code in ("V8", "f8,O", [("a", "O")])]
+    bad += [_Made(np.ndarray, ((1,), np.dtype("O")))]
+    for thing in bad:
+        (tmp_path / "p").write_bytes(pickle.dumps([thing], protocol=2))
+        with pytest.raises((UnsafeFileError, DataError)):
+            read_plain(tmp_path / "p")
+    plain = [np.arange(6).reshape(2, 3).T, np.array(["a", "bc"]), np.array([{"a": 1}, None])]
+    plain += [np.arange(3, dtype=">i4"), np.float32(2.5), np.zeros((0, 2)), np.array(True)]
+    for protocol in (2, 4, 5):
+        (tmp_path / "p").write_bytes(pickle.dumps(plain, protocol=protocol))
+        right = pickle.loads((tmp_path / "p").read_bytes())
+        for got, wanted in zip(read_plain(tmp_path / "p"), right, strict=True):
+            assert got.dtype == wanted.dtype
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_plain_pickles_change_nothing_that_outlives_them(tmp_path: Path) -> None:
+    names = b"\x80\x02cscipy.sparse\ncsr_matrix\nN}X\x04\x00\x00\x00rowsI00\ns\x86b."
+    (tmp_path / "p").write_bytes(names)
+    with pytest.raises(DataError, match="can't be read"):
+        read_plain(tmp_path / "p")
+    assert Sparse.rows
 
 
 @pytest.mark.parametrize(

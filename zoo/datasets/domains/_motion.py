@@ -74,7 +74,7 @@ def _recordings(file: Path) -> list[np.ndarray]:
     good = [isinstance(r, np.ndarray) and r.ndim == 3 and r.dtype.kind == "f" for r in runs]
     if not runs or not all(good) or len({run.shape[1:] for run in runs}) > 1:
         raise DataError(f"{file} holds no bones and recordings (frames, joints, 3) of one shape")
-    return runs
+    return [np.asarray(run) for run in runs]
 
 
 def _parts(file: Path) -> list[dict[int, np.ndarray]]:
