@@ -80,6 +80,16 @@ def test_other_numbers_are_not_kept(
     assert not list(tmp_path.iterdir())
 
 
+def test_numbers_that_are_none_differ(model: AtomisticModel) -> None:
+    samples = [molecule("H2O"), bulk("Cu", cubic=True)]
+
+    def broken(frames: list[Atoms]) -> dict[str, torch.Tensor]:
+        out = model(frames, outputs=("energy", "forces", "virial"), create_graph=False)
+        return {**out, "forces": out["forces"] * torch.nan} if len(frames) == 2 else dict(out)
+
+    assert np.isnan(app._difference(model, broken, samples, None))  # and no limit lets it pass
+
+
 def test_what_can_not_be_traced_is_said(model: AtomisticModel, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="aotinductor"):
         app.export(model, tmp_path / "m.pt2", form="onnx")

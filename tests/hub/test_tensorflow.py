@@ -107,7 +107,11 @@ def test_what_is_no_index_is_refused(prefix):
         ({"change": {"step": _claims(1 << 45)}}, DataError, "cut short"),
         ({"change": {"step": field(4, 1 << 63)}}, DataError, "cut short"),
         ({"change": {"step": field(4, 0) + _claims(40)}}, UnsafeFileError, "they overlap"),
-        ({"tensors": {"x" * 5000: np.zeros(1)}}, UnsafeFileError, "a name has more than 4096 bytes"),
+        (
+            {"tensors": {"x" * 5000: np.zeros(1)}},
+            UnsafeFileError,
+            "a name has more than 4096 bytes",
+        ),
         ({"change": {"step": field(7, b"")}}, CapabilityError, "in slices"),
         ({"change": {"step": b"\x3a\xff\x7f"}}, UnsafeFileError, "longer than its message"),
     ],
