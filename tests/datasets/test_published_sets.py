@@ -221,6 +221,8 @@ def test_many_training_frames_of_one_trajectory_are_told(tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert sizes(opened(name)) == {"train": 1000, "val": 1000, "test": 300}
+        raw.md17(tmp_path, "md22_DHA.npz", "C22H32O2", count=1200)  # MD22's authors train on more
+        zd.open(f"md22?molecule=DHA&root={tmp_path}", splits=many)
 
 
 def test_energies_that_were_rounded_are_told(tmp_path: Path) -> None:

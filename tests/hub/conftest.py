@@ -106,7 +106,8 @@ class Server:
     changed. short: half of what the header announces. pieces: from the byte that was asked for, but
     only half of the rest. slow: half, then a wait until `release` is set. changed: whole at first,
     then the rest of another file. askew: a range that nobody asked for. moved: a redirection to
-    ok. Anything else, or an unknown file: 404.
+    ok. guarded: status 202 and nothing, as servers that want to see a browser. Anything else, or an
+    unknown file: 404.
     """
 
     base: str
@@ -140,6 +141,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if how == "moved" and data is not None:
             self.send_response(302)
             self.send_header("Location", f"/ok/{name}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif how == "guarded":
+            self.send_response(202)
             self.send_header("Content-Length", "0")
             self.end_headers()
         elif data is None or how not in _KINDS:

@@ -102,6 +102,24 @@ def test_a_broken_transfer_goes_on_where_it_broke(server: Server, tmp_path: Path
     assert server.ranges[-1] == f"bytes={kept}-"
 
 
+@pytest.mark.parametrize(
+    ("how", "data", "words"),
+    [
+        ("guarded", DATA, "status 202, and no file"),
+        ("ok", b"\n<!DOCTYPE html><title>Sign in</title>", "sent a web page in the place of a.bin"),
+        ("ok", b"", "sent nothing in the place of a.bin"),
+    ],
+)
+def test_answers_that_are_no_file_are_not_kept(
+    server: Server, tmp_path: Path, how: str, data: bytes, words: str
+) -> None:
+    with pytest.raises((DownloadError, IntegrityError), match=words):
+        hub.get_dataset(described(tmp_path, entry(server, how, data)), folder=tmp_path / "d")
+    assert not list((tmp_path / "d").glob("a.bin*")) and not list((tmp_path / "d").glob("*.yaml"))
+    hub.get_dataset(described(tmp_path, entry(server, "ok", DATA)), folder=tmp_path / "d")
+    assert (tmp_path / "d" / "a.bin").read_bytes() == DATA
+
+
 def test_a_part_that_a_killed_process_left_is_used(server: Server, tmp_path: Path) -> None:
     name = described(tmp_path, entry(server, "range", DATA))
     (tmp_path / "d").mkdir()
@@ -169,9 +187,12 @@ def test_archives_that_are_cut_off_or_hostile(server: Server, tmp_path: Path) ->
     cut = described(
         tmp_path, entry(server, "ok", whole[: len(whole) // 2], "x.tar.gz", unpack=True)
     )
-    with pytest.raises(DataError, match="is it complete"):
+    with pytest.raises(DataError, match=r"is it complete.*Remove .*x\.tar\.gz to fetch it again"):
         hub.get_dataset(cut, folder=tmp_path / "cut")
     assert not list((tmp_path / "cut").rglob("a.txt"))
+    (tmp_path / "cut" / "x.tar.gz").unlink()
+    server.files["x.tar.gz"] = whole
+    assert hub.get_dataset(cut, folder=tmp_path / "cut")[0].unpacked == 1
     evil = described(
         tmp_path, entry(server, "ok", tar({"../out.txt": b"1"}), "e.tar.bz2", unpack=True)
     )
@@ -191,6 +212,20 @@ def test_what_is_unpacked_half_does_not_open(tmp_path: Path, cache: Path) -> Non
         zoo.datasets.open("rmd17?molecule=ethanol&val=2")
     mark.unlink()
     assert len(zoo.datasets.open("rmd17?molecule=ethanol&val=2")) == 20
+
+
+@pytest.mark.parametrize("left", ["md22_DHA.npz.part", ".md22_DHA.npz.part.lock", ""])
+def test_what_has_come_in_part_does_not_open(cache: Path, left: str) -> None:
+    place = cache / "datasets" / "md22"
+    place.mkdir(parents=True)
+    if left:
+        (place / left).touch()
+    with pytest.raises(DataError, match=r"there is no md22_DHA.npz in .*get md22 molecule=DHA"):
+        zoo.datasets.open("md22?molecule=DHA")
+    (cache / "datasets" / "texas").mkdir()
+    (cache / "datasets" / "texas" / ".out1_graph_edges.txt.part.lock").touch()
+    with pytest.raises(DataError, match=r"there is no file in .*Run: zoo data get texas"):
+        zoo.datasets.open("texas")
 
 
 @pytest.mark.parametrize(

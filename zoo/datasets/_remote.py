@@ -148,6 +148,11 @@ def _folders(name: str, settings: Mapping[str, Any]) -> Iterator[Path]:
     yield folder(name)
 
 
+def _is_there(path: Path) -> bool:
+    """Not what `zoo data get` keeps for itself, nor a file that has come in part."""
+    return not path.name.startswith(".") and path.suffix != ".part"
+
+
 def located(name: str, opens: str, settings: Mapping[str, Any], allowed: Mapping[str, Any]) -> Path:
     """The folder of a set that has what is to be opened.
 
@@ -168,11 +173,11 @@ def located(name: str, opens: str, settings: Mapping[str, Any], allowed: Mapping
     command = " ".join(["zoo data get", name, *(f"{key}={value}" for key, value in told.items())])
     places = list(_folders(name, settings))
     for place in places:
-        if (opens and any(place.glob(opens))) or (not opens and place.is_dir()):
+        if any(_is_there(found) for found in place.glob(opens or "*")):
             if any(place.glob(f".*{UNPACKING}")):
                 raise DataError(f"{place} was not unpacked to the end; run: {command}")
             return place
-    where = f"{opens or 'files'} in {' or '.join(map(str, places))}"
+    where = f"{opens or 'file'} in {' or '.join(map(str, places))}"
     raise DataError(
         f"{name} is not on this machine: there is no {where}; nothing is downloaded unless asked. "
         f"Run: {command} (or name a folder that has it: {name}?root=FOLDER)"

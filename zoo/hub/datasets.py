@@ -23,6 +23,7 @@ from zoo.datasets._remote import Remote
 from zoo.datasets._unpack import unpack
 from zoo.errors import (
     ConfigError,
+    DataError,
     DownloadError,
     IntegrityError,
     OfflineError,
@@ -185,7 +186,13 @@ def _unpacked(
     mark = place / f".{file.file.replace('/', '_')}{_remote.UNPACKING}"
     write_atomic(mark, "")
     only = None if patterns is True else patterns
-    written = unpack(target, place, only=only, inflate=file.inflate, progress=progress)
+    try:
+        written = unpack(target, place, only=only, inflate=file.inflate, progress=progress)
+    except DataError as error:
+        if done or file.sha256 or file.md5:
+            raise
+        note.unlink()  # a digest of damaged bytes is none to hold the next download against
+        raise DataError(f"{error} Remove {target} to fetch it again") from error
     now = {**known, "unpacked": [*done, *([True] if patterns is True else patterns)]}
     write_atomic(note, yaml.safe_dump(now, sort_keys=False))
     mark.unlink(missing_ok=True)
@@ -256,6 +263,7 @@ def _check(file: Remote, path: Path, digests: Mapping[str, str], known: Mapping[
         IntegrityError: names both digests.
     """
     size = path.stat().st_size
+    _refuse_page(file, path, size)
     if file.bytes is not None and size != file.bytes:
         raise IntegrityError(f"{path} has {size} bytes, {file.url} should have {file.bytes}")
     for kind in ("sha256", "md5"):
@@ -271,6 +279,19 @@ def _check(file: Remote, path: Path, digests: Mapping[str, str], known: Mapping[
             f"{path.name} of {file.url} now has sha256 {digests['sha256']}, when it was first seen "
             f"it was {before}: it was changed, there or here; remove {path} to fetch it again, or "
             f"all of {path.parent} to take a new one"
+        )
+
+
+def _refuse_page(file: Remote, path: Path, size: int) -> None:
+    """Nothing, or a page in the place of the file, as servers that ask for a login send it."""
+    with path.open("rb") as stream:
+        head = stream.read(64).lstrip().lower()
+    page = head.startswith((b"<!doctype html", b"<html")) and not file.file.endswith(".html")
+    if page or not size:
+        what = "a web page" if page else "nothing"
+        raise IntegrityError(
+            f"{file.url} sent {what} in the place of {file.file}; fetch it by hand and put it at "
+            f"{path.with_name(Path(file.file).name)}"
         )
 
 

@@ -290,6 +290,8 @@ class _Sink:
                 raise IntegrityError(
                     f"asked for bytes {self.position}-, it sent {sent or 'others'}"
                 )
+        elif 200 < status < 300:  # such as 202, by which a guard asks for a browser
+            raise DownloadError(f"it answered with status {status}, and no file")
         else:
             return  # a redirection, or a refusal that the caller raises
         length = str(headers.get("Content-Length", ""))

@@ -7,9 +7,9 @@ Chemical Theory and Computation 16, 4192 (2020).
 
 Hartree and hartree/Å. In ANI-1x a group is a molecular formula, and a NaN says that a property was
 not computed: such conformations are left out and counted. In ANI-2x a group is a number of atoms,
-with the elements of each conformation in `species`. Energies are total ones; those of free atoms
-at the same level are in `metadata["references"]`. (They are not those of ANI-1, which some loaders
-subtract.)
+with the elements of each conformation in `species`. Energies are total ones; what the authors
+take off them for each atom is in `metadata["references"]`: a linear fit to their energies (their
+files `sae_linfit.dat`), not the energies of free atoms, which some loaders subtract.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from ase import units
 from zoo.datasets.published._common import Found, Keys, Reader, one_file
 from zoo.datasets.published._hdf5 import GroupedFrames, has
 
-#: free atoms, hartree
+#: the authors' linear fits, hartree for each atom
 REFERENCES: Mapping[str, Mapping[str, float]] = {
     "wb97x": {"H": -0.60095298, "C": -38.08316124, "N": -54.7077577, "O": -75.19446356},
     "ccsd": {"H": -0.59915013, "C": -38.03750806, "N": -54.67448347, "O": -75.16043537},
