@@ -105,7 +105,8 @@ class _Array(np.ndarray):
         size = math.prod(shape) * (1 if objects else kind.dtype.itemsize)
         if not isinstance(data, list if objects else bytes) or len(data) != size:
             raise DataError(f"an array of shape {shape} has other numbers; the file is damaged")
-        super().__setstate__((1, shape, kind.dtype, bool(by_columns), data))
+        whole: Any = (1, shape, kind.dtype, bool(by_columns), data)
+        super().__setstate__(whole)
 
 
 def _reals(kind: Any) -> np.dtype:
