@@ -158,6 +158,10 @@ def test_archives_are_unpacked_as_far_as_wanted(server: Server, tmp_path: Path) 
     assert got.unpacked == 1 and not got.fetched and len(server.requests) == 1
     assert {p.name for p in (place / "x").iterdir()} == {"a_one.txt", "a_two.txt"}
     assert hub.get_dataset(name, {"part": "two"}, folder=place)[0].unpacked == 0
+    (place / "x" / "a_two.txt").unlink()  # what was removed comes back without a download
+    assert hub.get_dataset(name, {"part": "two"}, folder=place)[0].unpacked == 1
+    assert (place / "x" / "a_two.txt").read_bytes() == b"2" and len(server.requests) == 1
+    assert hub.get_dataset(name, {"part": "two"}, folder=place)[0].unpacked == 0
     with pytest.raises(ConfigError, match="needs a part"):
         hub.get_dataset(name, {}, folder=place)
 

@@ -37,6 +37,8 @@ from zoo.hub.download import Progress
 
 #: how often one address is asked in a row, as long as each answer brings something new
 _ATTEMPTS = 4
+#: members of an archive whose being there is asked for
+_REMEMBERED = 20
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,8 @@ def _unpacked(
     """Unpacks what was not unpacked before; while that goes on, the set can't be opened."""
     if not patterns:
         return 0
+    if not all((place / name).is_file() for name in known.get("members", [])):
+        known = {key: value for key, value in known.items() if key not in ("unpacked", "members")}
     done = list(known.get("unpacked", []))
     if _has(known, patterns):
         return 0
@@ -194,6 +198,8 @@ def _unpacked(
         note.unlink()  # a digest of damaged bytes is none to hold the next download against
         raise DataError(f"{error} Remove {target} to fetch it again") from error
     now = {**known, "unpacked": [*done, *([True] if patterns is True else patterns)]}
+    some = [path.relative_to(place).as_posix() for path in written[:_REMEMBERED]]
+    now["members"] = [*known.get("members", []), *some]  # unpacked again once they are gone
     write_atomic(note, yaml.safe_dump(now, sort_keys=False))
     mark.unlink(missing_ok=True)
     return len(written)

@@ -218,6 +218,19 @@ def test_plain_pickles_make_no_objects_of_bytes(tmp_path: Path) -> None:
             np.testing.assert_array_equal(got, wanted)
 
 
+def test_arrays_of_python_2_hold_their_numbers_as_text(tmp_path: Path) -> None:
+    kind = b"cnumpy\ndtype\n(S'i2'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+    maker = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    for length, fits in ((2, True), (3, False)):
+        state = b"(I1\n(I%d\nt" % length + kind + b"I00\nS'\\x01\\x00\\xfe\\xff'\ntb."
+        (tmp_path / "p").write_bytes(maker + state)
+        if fits:
+            assert read_plain(tmp_path / "p").tolist() == [1, -2]
+        else:
+            with pytest.raises(DataError, match="has other numbers"):
+                read_plain(tmp_path / "p")
+
+
 def test_plain_pickles_change_nothing_that_outlives_them(tmp_path: Path) -> None:
     names = b"\x80\x02cscipy.sparse\ncsr_matrix\nN}X\x04\x00\x00\x00rowsI00\ns\x86b."
     (tmp_path / "p").write_bytes(names)
