@@ -100,6 +100,22 @@ def test_nothing_is_lost_or_done_twice(
         np.testing.assert_array_equal(values, _results(tmp_path / "some")[name])
 
 
+def test_energies_that_are_no_numbers_are_said(
+    weights: str, structures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = _shards.Worker._evaluate
+
+    def broken(self: _shards.Worker, samples: Any) -> dict[str, np.ndarray]:
+        return {**evaluate(self, samples), "energy": np.full(len(samples), np.inf)}
+
+    monkeypatch.setattr(_shards.Worker, "_evaluate", broken)
+    summary = screen.screen(weights, structures, tmp_path, shards=2)
+    assert (summary["kept"], summary["refused"]) == (0, 22)
+    refused = json.loads((tmp_path / "refused.json").read_text())
+    assert "N (seen 0 times)" in refused["7"] and refused["8"].endswith("is not finite")
+    assert np.isnan(_results(tmp_path)["energy"]).all()
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_same_bits(weights: str, structures: Path, tmp_path: Path) -> None:
     screen.screen(weights, structures, tmp_path / "one", shards=4)

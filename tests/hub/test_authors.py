@@ -210,6 +210,23 @@ def test_a_file_that_is_cut_short(shelf: Path, server: Server, tmp_path: Path, c
         zoo.load(name)
 
 
+def test_a_file_that_was_replaced_is_not_taken_for_the_first_one(
+    shelf: Path, server: Server, tmp_path: Path, cache: Path
+) -> None:
+    first = serve(server, tmp_path, checkpoint("escn"))
+    name = entry(shelf, "escn", f"{server.url('ok')}/their.pt", "fairchem")
+    with pytest.warns(UserWarning, match="unverified"):
+        zoo.load(name)
+    blobs(cache)[0].unlink()  # as pruning does
+    serve(server, tmp_path, checkpoint("escn", epoch=2.5))
+    with pytest.raises(IntegrityError, match=f"it had {digest(first)} when it was first") as caught:
+        zoo.load(name)
+    assert blobs(cache) == []
+    Path(re.findall(r"delete (\S+)", str(caught.value))[0]).unlink()
+    with pytest.warns(UserWarning, match="unverified"):
+        zoo.load(name)
+
+
 def test_code_in_a_pickle_is_not_run(
     shelf: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -254,7 +254,16 @@ def _authors_file(manifest: Manifest, part: Part, number: int, progress: Progres
             f"{what} came from {part.url} with git id {found}, expected {part.git}; nothing was "
             "kept. Try again, or get the file from its repository and use zoo.convert"
         )
-    cache.keep_source(_note(manifest, number), url=part.url, digest=digest)
+    note = _note(manifest, number)
+    first = cache.source(note)
+    if part.git is None and first.get("url") == part.url and first.get("sha256") != digest:
+        path.unlink(missing_ok=True)
+        raise IntegrityError(
+            f"{what} at {part.url} has sha256 {digest} now; it had {first.get('sha256')} when it "
+            f"was first fetched, and nothing was kept. If its authors have replaced it, delete "
+            f"{cache.note(note)} and try again"
+        )
+    cache.keep_source(note, url=part.url, digest=digest)
     return path
 
 

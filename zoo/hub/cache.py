@@ -118,11 +118,14 @@ def keep_name(name: str, manifest: Path) -> None:
 
 def source(name: str) -> dict[str, str]:
     """The `url` and `sha256` that `keep_source` wrote, if it did."""
-    for folder in folders():
-        path = folder / "refs" / f"{name}.yaml"
-        if path.is_file():
-            return read_yaml(path, error=ManifestError)
-    return {}
+    path = note(name)
+    return read_yaml(path, error=ManifestError) if path.is_file() else {}
+
+
+def note(name: str) -> Path:
+    """Where `keep_source` wrote what it knows of a file, or would."""
+    places = [folder / "refs" / f"{name}.yaml" for folder in folders()]
+    return next((path for path in places if path.is_file()), places[-1])
 
 
 def keep_source(name: str, *, url: str, digest: str) -> None:

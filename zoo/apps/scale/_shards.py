@@ -92,6 +92,9 @@ class Worker:
                 found = self._one_by_one(batch, refused)
             for name, values in found.items():
                 rows[name][where] = values
+        for k in np.flatnonzero(~np.isfinite(rows["energy"])).tolist():
+            refused.setdefault(places[k], "the model's energy is not finite")
+            rows["energy"][k] = np.nan
         rows["energy_per_atom"] = rows["energy"] / rows["atoms"]
         if not self.job.forces:
             del rows["fmax"]
