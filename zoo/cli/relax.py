@@ -18,7 +18,7 @@ def command(
     method: Annotated[str, typer.Option(help="lbfgs or fire.")] = "lbfgs",
     cell: Annotated[bool, typer.Option("--cell/--no-cell", help="Cells relax too.")] = False,
     skin: Annotated[float, typer.Option(help="Of the neighbour lists (Å).")] = 0.5,
-    batch_atoms: Annotated[int, typer.Option(min=1, help="Atoms per model call.")] = 1024,
+    batch_atoms: Annotated[int, typer.Option(min=1, help="Atoms per model call.")] = 512,
     device: _common.Device = "cpu",
     head: _common.Head = None,
     allow_untrained_elements: _common.Untrained = False,

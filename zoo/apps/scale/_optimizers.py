@@ -21,7 +21,7 @@ from zoo.apps.scale._pool import largest, per_graph
 #: no row moves farther in one step (Å)
 MAX_STEP = 0.2
 #: curvature assumed before any is known (eV/Å²), stiff enough for a bond, and its bounds after
-STIFFNESS, SOFTEST, STIFFEST = 70.0, 5.0, 200.0
+STIFFNESS, SOFTEST, STIFFEST = 55.0, 5.0, 400.0
 MEMORY = 30
 #: FIRE's time step, its largest, and how it changes; ten steps of 0.1 reach the largest one
 DT, DT_MAX, GROW, SHRINK, MIX, MIX_DECAY, PATIENCE = 0.1, 1.0, 1.1, 0.5, 0.1, 0.99, 5

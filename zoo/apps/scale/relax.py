@@ -43,7 +43,7 @@ class Settings:
     method: str = "lbfgs"
     cell: bool = False
     skin: float = 0.5
-    batch_atoms: int = 1024
+    batch_atoms: int = 512
     head: str | None = None
 
     def check(self) -> None:
@@ -70,7 +70,7 @@ def relax(
     method: Method = "lbfgs",
     cell: bool = False,
     skin: float = 0.5,
-    batch_atoms: int = 1024,
+    batch_atoms: int = 512,
     head: str | None = None,
     parts: str | Path | None = None,
     progress: Progress | None = None,
@@ -165,7 +165,8 @@ class _Run:
 
     def results(self, queue: Sequence[tuple[int, Atoms]]) -> Iterator[tuple[int, Relaxed]]:
         """Structures as they are done, with their numbers."""
-        waiting = list(reversed(queue))
+        # largest first: they take the most steps, and the last batches are not theirs alone
+        waiting = sorted(reversed(queue), key=lambda entry: len(entry[1]))
         while waiting or self._pool is not None:
             yield from self._fill(waiting)
             if self._pool is None:
