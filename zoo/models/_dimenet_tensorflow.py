@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from ase import units
+from ase.data import atomic_numbers
 from torch import Tensor
 
+from zoo.datasets.published.qm9 import REFERENCES
 from zoo.errors import CapabilityError, ConfigError, StateMismatchError, nearest
 from zoo.layers.atomistic import EnergyScale
 from zoo.models._dimenet_pyg import convert_state as from_pyg
@@ -38,34 +40,8 @@ TARGETS: Mapping[str, tuple[str, float]] = {
 }
 #: energies of free atoms in QM9 (eV), by our head and atomic number
 ATOMS: Mapping[str, Mapping[int, float]] = {
-    "u0": {
-        1: -13.61312172,
-        6: -1029.86312267,
-        7: -1485.30251237,
-        8: -2042.61123593,
-        9: -2713.48485589,
-    },
-    "u298": {
-        1: -13.5745904,
-        6: -1029.82456413,
-        7: -1485.26398105,
-        8: -2042.5727046,
-        9: -2713.44632457,
-    },
-    "h298": {
-        1: -13.54887564,
-        6: -1029.79887659,
-        7: -1485.2382935,
-        8: -2042.54701705,
-        9: -2713.42063702,
-    },
-    "g298": {
-        1: -13.90303183,
-        6: -1030.25891228,
-        7: -1485.71166277,
-        8: -2043.01812778,
-        9: -2713.88796536,
-    },
+    head: {atomic_numbers[symbol]: value for symbol, value in table.items()}
+    for head, table in REFERENCES.items()
 }
 #: their argument -> torch-geometric's
 _ARGUMENTS = {
