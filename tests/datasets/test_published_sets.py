@@ -348,3 +348,27 @@ def test_hdf5_that_is_cut_off_or_foreign(
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(MissingExtraError, match=r"geometric-zoo\[hdf5\]"):
         zd.open("ani1x")
+
+
+def test_hdf5_of_other_contents_and_groups_that_do_not_fit(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "arrays.hdf5", "w") as file:  # a group is what the readers look for
+        file["momenta"], file["one"] = np.zeros((5, 3, 4)), 3.0
+    with pytest.raises(DataError, match="arrays.hdf5"):
+        zd.open(tmp_path / "arrays.hdf5")
+    with h5py.File(tmp_path / "ani1x-release.h5", "w") as file:
+        group = file.create_group("CH4")
+        group["atomic_numbers"] = np.array([6])
+        group["coordinates"] = np.zeros((3, 2, 3))
+        group["ccsd(t)_cbs.energy"] = group["wb97x_dz.energy"] = np.zeros(3)
+    dataset = zd.open(f"ani1x?level=ccsd&root={tmp_path}")
+    with pytest.raises(DataError, match="1 elements, positions"):
+        dataset[0]
+
+
+def test_versions_of_spice_lie_side_by_side(tmp_path: Path) -> None:
+    for version in ("1.1.4", "2.0.1"):
+        raw.spice(tmp_path, file=f"SPICE-{version}.hdf5")
+    with h5py.File(tmp_path / "SPICE-1.1.4.hdf5", "a") as file:
+        del file[min(file)]
+    counts = [len(zd.open(f"spice?version={v}&root={tmp_path}")) for v in ("1.1.4", "2.0.1")]
+    assert 0 < counts[0] < counts[1]

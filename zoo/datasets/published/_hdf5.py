@@ -49,8 +49,9 @@ def has(path: Path, test: Callable[[Any], bool]) -> bool:
     """Whether some group of an HDF5 file passes a test; False for other files."""
     if not is_hdf5(path):
         return False
-    with open_file(path) as file:
-        return any(test(file[name]) for name in list(file)[:3])
+    with told(str(path)), open_file(path) as file:
+        found = [file.get(name) for name in list(file)[:3]]
+        return any(test(group) for group in found if hasattr(group, "keys"))  # else an array
 
 
 @contextmanager
@@ -160,12 +161,14 @@ class GroupedFrames(ABC):
         with told(f"{self.path}: {name}"):
             found = self.rows(self._handle()[name], first, last)
             chosen = {key: np.asarray(value)[rows - first] for key, value in found.items()}
-        count, atoms = chosen["numbers"].shape
-        flat = {"forces": (count * atoms, 3), "charges": (count * atoms,)}
-        labels = {
-            label: chosen[label].astype(np.float64).reshape(flat.get(label, (count,)))
-            for label in self.labels
-        }
+            count, atoms = chosen["numbers"].shape
+            if chosen["positions"].shape != (count, atoms, 3):
+                raise ValueError(f"{atoms} elements, positions {chosen['positions'].shape}")
+            flat = {"forces": (count * atoms, 3), "charges": (count * atoms,)}
+            labels = {
+                label: chosen[label].astype(np.float64).reshape(flat.get(label, (count,)))
+                for label in self.labels
+            }
         return Frames(
             counts=np.full(count, atoms, dtype=np.int64),
             numbers=chosen["numbers"].astype(np.int64).reshape(-1),

@@ -32,15 +32,17 @@ def read(place: Path, settings: Mapping[str, Any], keys: Keys) -> Found:
 
     Args:
         place: the file, or the folder that holds it.
-        settings: `energy`: formation or total; `max_gradient`: conformations with a force on an
-            atom beyond it are left out, eV/Å; `subset`: only subsets whose name contains the word.
+        settings: `version`: which file of a folder; `energy`: formation or total; `max_gradient`:
+            conformations with a force on an atom beyond it are left out, eV/Å; `subset`: only
+            subsets whose name contains the word.
         keys: None as a name leaves a label out.
 
     Raises:
         DataError: for a damaged file, or one without such conformations.
         MissingExtraError: without h5py.
     """
-    frames = SpiceFrames(one_file(place, "SPICE*.hdf5", "SPICE"), settings, keys)
+    file = f"SPICE-{settings.get('version', '*')}.hdf5"
+    frames = SpiceFrames(one_file(place, file, "SPICE"), settings, keys)
     return Found(frames, {"left_out": frames.skipped, "energy": settings.get("energy")})
 
 
