@@ -69,3 +69,32 @@ def test_wrong_usage(cli: Cli, own: Path) -> None:
     code, _, err = cli("verify", "tensornet", "--check", "rotatoin")
     assert code == 1
     assert "rotation" in err
+
+
+def test_all_that_match_in_one_table(cli: Cli) -> None:
+    words = ("verify", "hyperbolic_svm*", "--all", "--check", "outputs")
+    status, out, _ = cli(*words)
+    assert status == 0
+    assert "hyperbolic_svm" in out and out.rstrip().endswith("0 FAIL, 0 skipped")
+    rows = json.loads(cli(*words, "--json")[1])
+    assert [(row["name"], row["kind"], row["result"]) for row in rows][0] == (
+        "hyperbolic_svm",
+        "architecture",
+        "PASS",
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--all", "--domain", "graph"),
+        ("--all", "--set", "lmax=2"),
+        ("--all", "-o", "folder"),
+        ("--write",),
+        ("--all", "--write", "--check", "outputs"),
+    ],
+)
+def test_what_all_does_not_go_with(cli: Cli, words: tuple[str, ...]) -> None:
+    status, out, err = cli("verify", "hyperbolic_svm", *words)
+    assert status == 2 and not out
+    assert "goes with" in err

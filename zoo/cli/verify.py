@@ -56,8 +56,10 @@ def command(
     if write and (not every or checks or seed):
         raise typer.BadParameter("goes with --all, every check and seed 0", param_hint="'--write'")
     if every:
-        if module is not None or output is not None:
-            raise typer.BadParameter("goes without --module and -o", param_hint="'--all'")
+        if any((module, output, arguments, domain)):
+            raise typer.BadParameter(
+                "goes without --module, --set, --domain and -o", param_hint="'--all'"
+            )
         _verify_all(name or "*", checks, seed, write=write, as_json=as_json)
         return
     if (name is None) is (module is None):
