@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import raw_atoms as raw
+import raw_sets
 import yaml
 
 import zoo
@@ -230,6 +231,17 @@ def test_what_has_come_in_part_does_not_open(cache: Path, left: str) -> None:
     (cache / "datasets" / "texas" / ".out1_graph_edges.txt.part.lock").touch()
     with pytest.raises(DataError, match=r"there is no file in .*Run: zoo data get texas"):
         zoo.datasets.open("texas")
+
+
+def test_a_set_of_which_files_did_not_come_does_not_open(cache: Path, tmp_path: Path) -> None:
+    place = raw_sets.place("texas", cache)
+    assert place == cache / "datasets" / "texas"
+    assert len(zoo.datasets.open("texas")) == 1
+    for fold in (8, 9):  # without these the other eight would pass for all there are
+        (place / f"texas_split_0.6_0.2_{fold}.npz").unlink()
+    with pytest.raises(DataError, match=r"lacks texas_split.*_8.npz, one of 2 .* get texas"):
+        zoo.datasets.open("texas")
+    assert len(zoo.datasets.open(f"texas?root={place}")) == 1
 
 
 @pytest.mark.parametrize(

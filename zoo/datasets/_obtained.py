@@ -63,7 +63,8 @@ def open_obtained(
             "authors and the way the files came to you, open it with trust_pickle=True"
         )
     opens = _remote.filled(about.opens, settings)
-    folder = _remote.located(name, opens, settings, about.settings)
+    files = _remote.remotes(name, about.download)
+    folder = _remote.located(name, opens, settings, about.settings, files)
     known = {item.name: getattr(about, item.name) for item in fields(about)}
     known = {key: value for key, value in known.items() if value and key not in _UNTOLD}
     known["settings"] = {key: str(value) for key, value in settings.items()}

@@ -153,7 +153,13 @@ def _is_there(path: Path) -> bool:
     return not path.name.startswith(".") and path.suffix != ".part"
 
 
-def located(name: str, opens: str, settings: Mapping[str, Any], allowed: Mapping[str, Any]) -> Path:
+def located(
+    name: str,
+    opens: str,
+    settings: Mapping[str, Any],
+    allowed: Mapping[str, Any],
+    files: Sequence[Remote] = (),
+) -> Path:
     """The folder of a set that has what is to be opened.
 
     Args:
@@ -161,9 +167,12 @@ def located(name: str, opens: str, settings: Mapping[str, Any], allowed: Mapping
         opens: what must be there, a path in the folder, or a pattern; any file if empty.
         settings: checked, `root` perhaps among them.
         allowed: as for `checked`; the command names what differs from the defaults.
+        files: of which all that the settings need must be in a folder that `zoo data get` fills;
+            one's own folder may have fewer.
 
     Raises:
-        DataError: if it is nowhere, or was not unpacked to the end; says which command gets it.
+        DataError: if it is nowhere, not all there, or was not unpacked to the end; says which
+            command gets it.
     """
     told = {
         key: value
@@ -176,6 +185,13 @@ def located(name: str, opens: str, settings: Mapping[str, Any], allowed: Mapping
         if any(_is_there(found) for found in place.glob(opens or "*")):
             if any(place.glob(f".*{UNPACKING}")):
                 raise DataError(f"{place} was not unpacked to the end; run: {command}")
+            plain = [] if ROOT in settings else [f for f in wanted(files, settings) if not f.unpack]
+            lacking = [f.file for f in plain if not (place / f.file).is_file()]
+            if lacking:
+                raise DataError(
+                    f"{place} lacks {lacking[0]}, one of {len(lacking)} files of {name} that did "
+                    f"not come; run: {command}"
+                )
             return place
     where = f"{opens or 'file'} in {' or '.join(map(str, places))}"
     raise DataError(
