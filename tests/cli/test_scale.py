@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ase.build import molecule
 from ase.io import read, write
 
+from zoo import hub
 from zoo.cli import _common
 
 Result = tuple[int, str, str]
@@ -51,3 +53,22 @@ def test_md(cli: Callable[..., Result], weights: Path, structures: Path, tmp_pat
 
 def test_export_needs_its_ending(cli: Callable[..., Result], weights: Path) -> None:
     assert cli("export", weights, "-o", "model.bin")[0] == _common.USAGE
+
+
+def test_export_compares_on_the_golden_inputs(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = {}
+
+    def export(model: object, path: Path, **options: Any) -> dict[str, float]:
+        seen.update(options)
+        return {"difference": 0.0}
+
+    monkeypatch.setattr("zoo.apps.scale.export.export", export)
+    code, _, said = cli("export", "tensornet-s.gfn2-md10.r1", "-o", tmp_path / "model.pt2")
+    assert code == _common.OK, said
+    path = hub.find("tensornet-s.gfn2-md10.r1")
+    tensors = hub.golden_tensors(hub.read_manifest(path), path.parent)
+    stored = hub.golden_structures(tensors)
+    assert len(stored) > 1
+    assert [len(s) for s in seen["structures"]] == [len(s) for s in stored]

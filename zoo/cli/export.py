@@ -19,7 +19,10 @@ def command(
     allow_untrained_elements: _common.Untrained = False,
     as_json: _common.Json = False,
 ) -> None:
-    """Energies, forces and virials as an artefact, kept if it says what the model says."""
+    """Energies, forces and virials as an artefact, kept if it says what the model says.
+
+    The two are compared on the golden inputs and on two small structures.
+    """
     from zoo import hub
     from zoo.apps.scale.export import export
 
@@ -27,6 +30,10 @@ def command(
         raise typer.BadParameter(f"{output} must end in .pt2", param_hint="'--output'")
     output = _common.check_output(output)
     model = hub.load(name, device=device, allow_untrained_elements=allow_untrained_elements)
-    info = export(model, output, form=form, head=head)
+    golden = None
+    if model.manifest.golden_file is not None:
+        tensors = hub.golden_tensors(model.manifest, hub.find(name).parent)
+        golden = hub.golden_structures(tensors)
+    info = export(model, output, form=form, head=head, structures=golden)
     text = f"wrote {output}: differs from the model by {info['difference']:.2g} at most (relative)"
     _common.emit(info, text, as_json=as_json)

@@ -2,8 +2,9 @@
 
 The graph is an input, and the numbers of atoms, pairs and structures are free. Forces and virials
 are in the artefact: they are traced as what they are, derivatives (`make_fx` follows the backward
-pass), and the result is exported like any other network. Artefacts are held against the model on
-its stored test inputs, or on given structures, before they are kept.
+pass), and the result is exported like any other network. Artefacts are held against the model
+before they are kept: on a molecule and a crystal, and on given structures (`zoo export` gives the
+golden inputs of the checkpoint).
 """
 
 import json
