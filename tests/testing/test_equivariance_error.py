@@ -40,11 +40,11 @@ def test_potentials() -> None:
 
     class Absolute(nn.Module):
         def forward(self, batch: Data) -> dict[str, Tensor]:
-            return {"energy": batch.pos.square().sum().reshape(1), "charges": batch.pos[:, 0]}
+            return {"energy": batch.pos.square().sum().reshape(1), "mine": batch.pos.sum(1)}
 
     wrong = equivariance_error(Absolute(), "E(3)", molecule("H2O"))
     assert wrong["rotation"] < 1e-12 and wrong["translation"] > 0.1
-    laws = {"charges": Law(0, per_atom=True)}
+    laws = {"mine": Law(0, per_atom=True)}
     assert equivariance_error(Absolute(), "SO(3)", molecule("H2O"), laws=laws)["rotation"] > 0.1
 
 
