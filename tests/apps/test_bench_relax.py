@@ -1,6 +1,8 @@
 """The benchmark of relaxation: both sides do the same work, and the rows say so."""
 
 from zoo.apps._bench_relax import measure, workload
+from zoo.cli import _common
+from zoo.cli.bench import COLUMNS
 
 
 def test_rows() -> None:
@@ -11,6 +13,7 @@ def test_rows() -> None:
     shares = {row["what"]: row["ours"] for row in rows if "share" in row["what"]}
     assert list(shares.values()) == [1.0, 1.0]
     assert machine["what"] == "machine"
+    assert f"{rows[0]['ratio']:.4g}" in _common.table(rows, COLUMNS)
 
 
 def test_molecules_have_only_known_elements() -> None:

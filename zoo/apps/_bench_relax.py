@@ -119,7 +119,10 @@ def _compare(ours: list[Relaxed], peer: dict[int, tuple[float, int]]) -> list[Ro
             "what": f"energies within {1e3 * SAME:g} meV (share of the molecules)",
             "ours": float((difference < SAME).mean()),
         },
-        {"what": "median difference of the energies (meV)", "ours": 1e3 * np.median(difference)},
+        {
+            "what": "median difference of the energies (meV)",
+            "ours": 1e3 * float(np.median(difference)),
+        },
         {"what": "converged (share of the molecules)", "ours": _share(ours)},
     ]
 
