@@ -6,7 +6,6 @@ builds tensors and plain containers and refuses everything else.
 """
 
 import collections
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,9 +137,12 @@ def read_foreign(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(_numbers()):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as problem:
+    except (MemoryError, OSError):
+        raise
+    except Exception as problem:  # a damaged pickle fails in any way
+        words = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise UnsafeFileError(
-            f"{path} can't be read without running code in it: {str(problem).splitlines()[0]}. "
+            f"{path} can't be read without running code in it: {words}. "
             "In the package that wrote it, save the state dict as .safetensors and give that"
         ) from problem
 
