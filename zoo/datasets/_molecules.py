@@ -38,12 +38,7 @@ def embed(text: str, *, seed: int) -> Atoms:
     Raises:
         DataError: if the SMILES can't be parsed or embedded.
     """
-    chem = require("rdkit.Chem", extra="datagen", package="rdkit")
-    all_chem = require("rdkit.Chem.AllChem", extra="datagen", package="rdkit")
-    molecule = chem.MolFromSmiles(text)
-    if molecule is None:
-        raise DataError(f"{text!r} is not a SMILES that rdkit can read; check brackets and rings")
-    molecule = chem.AddHs(molecule)
+    molecule, chem, all_chem = _parsed(text)
     if all_chem.EmbedMolecule(molecule, randomSeed=seed) != 0:
         raise DataError(f"rdkit found no 3-D geometry for {text!r}; give a structure instead")
     all_chem.MMFFOptimizeMolecule(molecule, maxIters=2000)
@@ -64,16 +59,21 @@ def conformers(text: str, count: int, *, seed: int) -> list[Atoms]:
     Raises:
         DataError: if the SMILES can't be parsed or embedded.
     """
+    molecule, chem, all_chem = _parsed(text)
+    if not all_chem.EmbedMultipleConfs(molecule, count, randomSeed=seed):
+        raise DataError(f"rdkit found no 3-D geometry for {text!r}; give a structure instead")
+    all_chem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000)
+    return _atoms(molecule, chem)
+
+
+def _parsed(text: str) -> tuple[Any, Any, Any]:
+    """The molecule of a SMILES with its hydrogens, and rdkit's modules Chem and AllChem."""
     chem = require("rdkit.Chem", extra="datagen", package="rdkit")
     all_chem = require("rdkit.Chem.AllChem", extra="datagen", package="rdkit")
     molecule = chem.MolFromSmiles(text)
     if molecule is None:
         raise DataError(f"{text!r} is not a SMILES that rdkit can read; check brackets and rings")
-    molecule = chem.AddHs(molecule)
-    if not all_chem.EmbedMultipleConfs(molecule, count, randomSeed=seed):
-        raise DataError(f"rdkit found no 3-D geometry for {text!r}; give a structure instead")
-    all_chem.MMFFOptimizeMoleculeConfs(molecule, maxIters=2000)
-    return _atoms(molecule, chem)
+    return chem.AddHs(molecule), chem, all_chem
 
 
 def _atoms(molecule: Any, chem: Any) -> list[Atoms]:

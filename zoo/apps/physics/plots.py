@@ -92,11 +92,8 @@ def _energy_volume(report: PhysicsReport) -> Figure | None:
     metals = [name for name in report.curves if name.startswith("bulk/")]
     if not metals:
         return None
-    columns = min(4, len(metals))
-    lines = -(-len(metals) // columns)
-    figure = Figure(figsize=(3.0 * columns + 0.6, 2.9 * lines), dpi=130, layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axis, name in zip(axes, metals, strict=False):
+    figure, axes = _panels(len(metals), columns=4, size=(3.0, 2.9), rows="energy (meV/atom)")
+    for axis, name in zip(axes, metals, strict=True):
         for which, colour, mark in (("reference", REFERENCE, "o"), ("model", MODEL, ".")):
             curve = report.curves[name][which]
             energies = np.array(curve["energies"])
@@ -105,10 +102,6 @@ def _energy_volume(report: PhysicsReport) -> Figure | None:
         axis.set_title(name.removeprefix("bulk/"), fontsize=10)
         axis.set_xlabel("volume (Å$^3$/atom)")
         _style(axis)
-    for axis in axes[len(metals) :]:
-        axis.set_visible(False)
-    for axis in axes[::columns]:
-        axis.set_ylabel("energy (meV/atom)")
     axes[0].legend(frameon=False, fontsize=8)
     return figure
 
@@ -163,23 +156,32 @@ def _torsions(report: PhysicsReport) -> Figure | None:
     scans = [name for name in report.curves if name.startswith("torsions/")]
     if not scans:
         return None
-    columns = min(3, len(scans))
-    lines = -(-len(scans) // columns)
-    figure = Figure(figsize=(3.2 * columns + 0.6, 2.5 * lines), dpi=130, layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axis, name in zip(axes, scans, strict=False):
+    figure, axes = _panels(len(scans), columns=3, size=(3.2, 2.5), rows="energy (meV)")
+    for axis, name in zip(axes, scans, strict=True):
         curve = report.curves[name]
         for which, colour, mark in (("reference", REFERENCE, "o"), ("model", MODEL, ".")):
             axis.plot(curve["angles"], curve[which], mark, color=colour, label=which, linestyle="-")
         axis.set_title(name.removeprefix("torsions/"), fontsize=10)
         axis.set_xlabel("dihedral (degrees)")
         _style(axis)
-    for axis in axes[len(scans) :]:
-        axis.set_visible(False)
-    for axis in axes[::columns]:
-        axis.set_ylabel("energy (meV)")
     axes[0].legend(frameon=False, fontsize=8)
     return figure
+
+
+def _panels(
+    count: int, *, columns: int, size: tuple[float, float], rows: str
+) -> tuple[Figure, list[Any]]:
+    """So many small plots in lines, each of a size in inches; `rows` stands left of each line."""
+    columns = min(columns, count)
+    lines = -(-count // columns)
+    figsize = (size[0] * columns + 0.6, size[1] * lines)
+    figure = Figure(figsize=figsize, dpi=130, layout="constrained")
+    axes = list(figure.subplots(lines, columns, squeeze=False).ravel())
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    for axis in axes[::columns]:
+        axis.set_ylabel(rows)
+    return figure, axes[:count]
 
 
 def _has(report: PhysicsReport, name: str) -> bool:

@@ -56,10 +56,8 @@ class ScalarScale(EnergyScale):
         size: int,
     ) -> Float[Tensor, " graphs"]:
         """The property of each structure, float64."""
-        values = self.scale * atomic.double() + self.shift
-        values = values + self.reference.index_select(0, atomic_numbers)
         reduce = scatter_mean if self.mean else scatter_sum
-        return reduce(values, batch, size) + self.offset
+        return reduce(self.shifted(atomic, atomic_numbers), batch, size) + self.offset
 
 
 def balanced(raw: Float[Tensor, " atoms"], graph: AtomGraph) -> Float[Tensor, " atoms"]:

@@ -69,9 +69,14 @@ class EnergyScale(_Float64):
         size: int,
     ) -> Float[Tensor, " graphs"]:
         """Total energies (eV), float64."""
-        energies = self.scale * atomic.double() + self.shift
-        energies = energies + self.reference.index_select(0, atomic_numbers)
-        return scatter_sum(energies, batch, size) + self.offset
+        return scatter_sum(self.shifted(atomic, atomic_numbers), batch, size) + self.offset
+
+    def shifted(
+        self, atomic: Float[Tensor, " atoms"], atomic_numbers: Int[Tensor, " atoms"]
+    ) -> Float[Tensor, " atoms"]:
+        """What each atom adds, float64: scale times the network's number, shift and reference."""
+        values = self.scale * atomic.double() + self.shift
+        return values + self.reference.index_select(0, atomic_numbers)
 
     def set_reference(self, values: Mapping[int, float] | Tensor) -> None:
         """Replaces the reference energies (eV) of the given elements, or of all by a (119,) tensor.
