@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import raw_atoms as raw
 import torch
+from raw_atoms import opened
 
 import zoo.datasets as zd
 from zoo import share
@@ -42,13 +43,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(folder.parent))
     monkeypatch.delenv("ZOO_CACHE_RO", raising=False)
-
-
-def opened(name: str, **options: Any) -> zd.AtomsDataset:
-    dataset = zd.open(name, **options)
-    assert isinstance(dataset, zd.AtomsDataset)
-    dataset.check()
-    return dataset
 
 
 def sizes(dataset: zd.AtomsDataset) -> dict[str, int]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import raw_solids as raw
 import torch
+from raw_atoms import opened
 from torch_geometric.data import Data
 
 import zoo.datasets as zd
@@ -31,13 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(folder.parent))
     monkeypatch.delenv("ZOO_CACHE_RO", raising=False)
-
-
-def opened(name: str | Path, **options: Any) -> zd.AtomsDataset:
-    dataset = zd.open(name, **options)
-    assert isinstance(dataset, zd.AtomsDataset)
-    dataset.check()
-    return dataset
 
 
 def sizes(dataset: zd.AtomsDataset) -> dict[str, int]:

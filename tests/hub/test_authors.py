@@ -1,7 +1,6 @@
 """Authors' published weights by name: files of their formats, made here, from a loopback server."""
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import pytest
 import torch
 import yaml
 from ase import Atoms
-from safetensors import safe_open
-from torch import Tensor
+from goldens import golden, structures
 
 import zoo
 import zoo.hub._load  # what it imports warns once
@@ -38,23 +36,6 @@ THEIRS = [
 ]
 
 
-def peer(architecture: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    """Configuration, state dict, and inputs with outputs of fairchem's network."""
-    with safe_open(GOLDEN / f"{architecture}-0.safetensors", "pt") as file:
-        config = json.loads(file.metadata()["config"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    weights = {k.removeprefix("weight/"): v for k, v in tensors.items() if k.startswith("weight/")}
-    return config, weights, tensors
-
-
-def structures(tensors: dict[str, Tensor]) -> list[Atoms]:
-    batch = tensors["input/batch"]
-    return [
-        Atoms(tensors["input/z"][batch == k].tolist(), tensors["input/pos"][batch == k].numpy())
-        for k in range(int(batch.max()) + 1)
-    ]
-
-
 def older(name: str) -> str:
     """As the class was that wrote the published files, inside two wrappers of ocp."""
     name = name.removeprefix("backbone.")
@@ -63,7 +44,7 @@ def older(name: str) -> str:
 
 def checkpoint(architecture: str, **changes: Any) -> dict[str, Any]:
     """What ocp's trainer writes while it goes on; the network's weights are in the average."""
-    config, weights, _ = peer(architecture)
+    config, weights, _ = golden(GOLDEN / f"{architecture}-0.safetensors")
     state = {older(name): value for name, value in weights.items()}
     frozen = re.compile(
         r"offset$|sphere_points|sphharm|SO3_|mappingReduced|expand_index|balance_degree"
@@ -126,7 +107,7 @@ def test_averaged_weights_in_their_units_once_downloaded(
     name = entry(shelf, architecture, f"{server.url('ok')}/their.pt", "fairchem")
     with pytest.warns(UserWarning, match=f"unverified.*sha256 {digest(data)}"):
         model = zoo.load(name, dtype=torch.float64)
-    *_, tensors = peer(architecture)
+    *_, tensors = golden(GOLDEN / f"{architecture}-0.safetensors")
     out = model(structures(tensors))
     mean, scale, forces = (float(torch.tensor(x)) for x in (MEAN, SCALE, FORCES))
     energy = tensors["output/energy"].flatten() * scale + mean
@@ -141,7 +122,7 @@ def test_averaged_weights_in_their_units_once_downloaded(
 
 
 def test_the_best_networks_hold_the_average_as_their_state(tmp_path: Path) -> None:
-    config, weights, tensors = peer("escn")
+    config, weights, tensors = golden(GOLDEN / f"{'escn'}-0.safetensors")
     content = checkpoint("escn", state_dict=weights, ema=None)
     torch.save(content, tmp_path / "best.pt")
     model = zoo.convert("escn", tmp_path / "best.pt", {}, source="fairchem")
@@ -170,7 +151,7 @@ def test_what_a_checkpoint_must_say(change: Any, error: Any, words: str) -> None
 
 
 def test_references_of_elements_are_added() -> None:
-    *_, tensors = peer("escn")
+    *_, tensors = golden(GOLDEN / f"{'escn'}-0.safetensors")
     atoms = structures(tensors)
     table = torch.arange(100.0)
     content = checkpoint("escn", elementrefs={"energy": {"element_references": table}})

@@ -1,13 +1,12 @@
 """DimeNet and DimeNet++: the authors' numbers, the paper's formulas, triplets without a list."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
-from safetensors import safe_open
+from goldens import golden, relative, structures
 
 import zoo
 from zoo.errors import CapabilityError, ConfigError, StateMismatchError
@@ -49,26 +48,6 @@ class TestDimeNetPlusPlusAsInThePaper(AtomisticContract):
 
 
 # --- the authors' numbers ------------------------------------------------------------------------
-
-
-def golden(path):
-    with safe_open(path, "pt") as file:
-        config = json.loads(file.metadata()["config"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    weights = {k.removeprefix("weight/"): v for k, v in tensors.items() if k.startswith("weight/")}
-    return config, weights, tensors
-
-
-def structures(tensors):
-    graphs = tensors["input/batch"]
-    return [
-        Atoms(tensors["input/z"][graphs == g].tolist(), tensors["input/pos"][graphs == g].numpy())
-        for g in range(int(graphs.max()) + 1)
-    ]
-
-
-def relative(ours, theirs):
-    return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
 def test_there_are_goldens():

@@ -1,6 +1,5 @@
 """EquiformerV2: the authors' numbers, and what the contract suite does not ask."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
-from safetensors import safe_open
+from goldens import golden, relative, structures
 
 import zoo
 from zoo.errors import CapabilityError, ConfigError, StateMismatchError
@@ -40,23 +39,6 @@ PUBLISHED = {
     "equiformer_v2-83m": (77_001_088, 181_377, 5_982_337),
     "equiformer_v2-153m": (146_520_448, 181_377, 6_900_865),
 }
-
-
-def golden(path):
-    with safe_open(path, "pt") as file:
-        config = json.loads(file.metadata()["config"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    weights = {k.removeprefix("weight/"): v for k, v in tensors.items() if k.startswith("weight/")}
-    return config, weights, tensors
-
-
-def structures(tensors):
-    parts = [tensors["input/batch"] == graph for graph in range(3)]
-    return [Atoms(tensors["input/z"][p].tolist(), tensors["input/pos"][p].numpy()) for p in parts]
-
-
-def relative(ours, theirs):
-    return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
 def create(*, seed=0, **config):

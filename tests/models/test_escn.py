@@ -1,6 +1,5 @@
 """eSCN: the authors' numbers, what its sums are worth, and how its errors shrink."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
-from safetensors import safe_open
+from goldens import golden, relative, structures
 from torch import Tensor
 
 import zoo
@@ -33,26 +32,6 @@ def make(**changes: Any) -> Any:
         torch.manual_seed(0)
         model = zoo.create("escn", **SMALL | changes)
     return unsettled(model, noise=0.2).double().eval()
-
-
-def golden(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    with safe_open(path, "pt") as file:
-        config = json.loads(file.metadata()["config"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    weights = {k.removeprefix("weight/"): v for k, v in tensors.items() if k.startswith("weight/")}
-    return config, weights, tensors
-
-
-def structures(tensors: dict[str, Tensor]) -> list[Atoms]:
-    batch = tensors["input/batch"]
-    return [
-        Atoms(tensors["input/z"][batch == k].tolist(), tensors["input/pos"][batch == k].numpy())
-        for k in range(int(batch.max()) + 1)
-    ]
-
-
-def relative(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
 def test_there_are_goldens() -> None:

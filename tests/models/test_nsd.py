@@ -1,13 +1,12 @@
 """Neural sheaf diffusion: the authors' numbers, graphs as inputs, and what each option does."""
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
+from goldens import golden
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -17,14 +16,6 @@ from zoo.functional import sheaf
 from zoo.layers.sheaf import EdgeWeights, SheafLearner
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("nsd-*.safetensors"))
-
-
-def golden(path: Path) -> tuple[str, dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    with safe_open(path, "pt") as file:
-        config = json.loads(file.metadata()["config"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    weights = {k.removeprefix("weight/"): v for k, v in tensors.items() if k.startswith("weight/")}
-    return path.stem.rpartition("-")[0], config, weights, tensors
 
 
 def make(**changes: Any) -> Any:
@@ -51,7 +42,8 @@ def test_there_are_goldens() -> None:
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_authors_outputs(path: Path) -> None:
-    name, config, weights, tensors = golden(path)
+    name = path.stem.rpartition("-")[0]
+    config, weights, tensors = golden(path)
     model = zoo.convert(name, weights, config, source="nsd")
     out = model({"x": tensors["input/x"], "edge_index": tensors["input/edge_index"]})
     error = (out["log_softmax"] - tensors["output/log_softmax"]).abs().max()
@@ -60,7 +52,7 @@ def test_authors_outputs(path: Path) -> None:
 
 
 def test_what_is_not_converted() -> None:
-    _, config, weights, _ = golden(GOLDEN[0])
+    config, weights, _ = golden(GOLDEN[0])
     with pytest.raises(CapabilityError, match="deg_normalised=True has no counterpart"):
         zoo.convert("nsd-bundle", weights, config | {"deg_normalised": True}, source="nsd")
     with pytest.raises(CapabilityError, match="sheaf_act='relu'"):

@@ -1,6 +1,5 @@
 """TensorNet: the authors' numbers, and what the contract suite does not ask."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
-from safetensors import safe_open
+from goldens import golden, relative
 
 import zoo
 from zoo.errors import (
@@ -25,14 +24,6 @@ GOLDEN = sorted((Path(__file__).parent / "golden").glob("tensornet-*.safetensors
 SMALL = {"hidden_channels": 8, "num_layers": 1, "num_rbf": 6, "cutoff": 4.0}
 
 
-def golden(path):
-    with safe_open(path, "pt") as file:
-        config = json.loads(file.metadata()["config"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    weights = {k.removeprefix("weight/"): v for k, v in tensors.items() if k.startswith("weight/")}
-    return config, weights, tensors
-
-
 def structures(tensors):
     frames = []
     for graph, charge in enumerate(tensors["input/charge"].tolist()):
@@ -41,10 +32,6 @@ def structures(tensors):
         atoms.info["charge"] = charge
         frames.append(atoms)
     return frames
-
-
-def relative(ours, theirs):
-    return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
 def test_there_are_goldens():

@@ -6,12 +6,15 @@ Every writer makes the folder of a set as `zoo data get` leaves it, below `folde
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
 from ase.formula import Formula
+
+import zoo.datasets as zd
 
 QM9_HEAD = (
     "mol_id,A,B,C,mu,alpha,homo,lumo,gap,r2,zpve,u0,u298,h298,g298,cv,"
@@ -218,3 +221,11 @@ def ani2x(folder: Path, count: int = 6) -> Path:
             group["energies"] = -100.0 + 0.01 * rng.normal(size=count)
             group["forces"] = rng.normal(size=(count, atoms, 3))
     return folder
+
+
+def opened(name: str | Path, **options: Any) -> zd.AtomsDataset:
+    """A set of structures, every frame of it checked."""
+    dataset = zd.open(name, **options)
+    assert isinstance(dataset, zd.AtomsDataset)
+    dataset.check()
+    return dataset
