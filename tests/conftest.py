@@ -13,6 +13,7 @@ LONGEST = (
     "tests/cli/test_verify.py",
     "tests/training/test_runner.py",
     "tests/apps/test_bench.py",
+    "tests/apps/test_export.py",
     "tests/test_packaging.py",
     "tests/test_docs.py",
     "tests/test_readme.py",

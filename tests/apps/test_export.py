@@ -1,6 +1,7 @@
 """Artefacts: they say what the model says on other graphs, or are not kept."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from zoo.errors import (
     ConfigError,
     DataError,
     GoldenMismatchError,
+    SpecError,
     UnsupportedElementError,
 )
 from zoo.models._atomistic import AtomisticModel
@@ -56,6 +58,25 @@ def test_it_says_what_the_model_says(
         np.testing.assert_allclose(found[name], value, atol=1e-10)
     assert found["energy"].dtype == torch.float64
     assert ("stress" in found) is all(frame.pbc.all() for frame in frames)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler")
+def test_compiled_it_says_the_same_and_serves_one_torch(
+    model: AtomisticModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "model.pt2"
+    info = app.export(model, path, form="aotinductor")
+    assert info["difference"] < 1e-9
+    frames = [molecule("CH3CH2OH"), bulk("Cu", cubic=True)]
+    expected = model(frames, outputs=("energy", "forces", "virial"), create_graph=False)
+    found = app.Exported(path)(frames)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-10)
+    monkeypatch.setattr(torch, "__version__", "9.0")
+    with pytest.raises(SpecError, match=r"this is 9\.0; export the model again"):
+        app.Exported(path)
 
 
 def test_what_it_can_not_do_is_refused(artefact: app.Exported, tmp_path: Path) -> None:
