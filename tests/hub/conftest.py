@@ -105,7 +105,9 @@ class Server:
     ok: whole, whatever was asked for. range: from the byte that was asked for. wrong: one byte
     changed. short: half of what the header announces. pieces: from the byte that was asked for, but
     only half of the rest. slow: half, then a wait until `release` is set. changed: whole at first,
-    then the rest of another file. askew: a range that nobody asked for. moved: a redirection to
+    then the rest of another file. tagged: as range, with an ETag of the data, and whole if the
+    condition of a range no longer holds. tags: the same, but half of what is left, and whatever the
+    condition was. askew: a range that nobody asked for. moved: a redirection to
     ok. guarded: status 202 and nothing, as servers that want to see a browser. Anything else, or an
     unknown file: 404.
     """
@@ -114,6 +116,7 @@ class Server:
     files: dict[str, bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     ranges: list[str | None] = field(default_factory=list)
+    conditions: list[str | None] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
 
     def add(self, folder: Path) -> None:
@@ -125,8 +128,13 @@ class Server:
         return f"{self.base}/{how}"
 
 
-_RANGED = ("range", "pieces", "changed", "askew")
+_RANGED = ("range", "pieces", "changed", "askew", "tagged", "tags")
 _KINDS = ("ok", "wrong", "short", "slow", *_RANGED)
+
+
+def tag(data: bytes) -> str:
+    """A strong ETag."""
+    return f'"{digest(data)[:16]}"'
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -136,6 +144,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.state.requests.append(self.path)
         self.state.ranges.append(wanted)
+        self.state.conditions.append(self.headers.get("If-Range"))
         how, name = self.path.split("/")[1], self.path.split("/")[-1]
         data = self.state.files.get(name)
         if how == "moved" and data is not None:
@@ -151,6 +160,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
         else:
             start = int(wanted.removeprefix("bytes=")[:-1]) if wanted and how in _RANGED else 0
+            if how == "tagged" and self.headers.get("If-Range", tag(data)) != tag(data):
+                start = 0
             self.answer(how, data, start)
 
     def answer(self, how: str, data: bytes, start: int) -> None:
@@ -164,6 +175,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         rest = data[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(rest)))
+        if how in ("tagged", "tags"):
+            self.send_header("ETag", tag(data))
         if start:
             first = start - 1 if how == "askew" else start
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
@@ -175,7 +188,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def body(self, how: str, rest: bytes) -> None:
         half = len(rest) // 2
-        if how not in ("short", "pieces", "slow"):
+        if how not in ("short", "pieces", "slow", "tags"):
             self.wfile.write(rest)
             return
         self.wfile.write(rest[:half])

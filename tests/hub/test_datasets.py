@@ -13,7 +13,7 @@ import raw_sets
 import yaml
 
 import zoo
-from tests.hub.conftest import Server
+from tests.hub.conftest import Server, tag
 from zoo import hub
 from zoo.cli.main import run
 from zoo.errors import (
@@ -101,6 +101,100 @@ def test_a_broken_transfer_goes_on_where_it_broke(server: Server, tmp_path: Path
     hub.get_dataset(described(tmp_path, entry(server, "range", DATA)), folder=tmp_path / "d")
     assert (tmp_path / "d" / "a.bin").read_bytes() == DATA
     assert server.ranges[-1] == f"bytes={kept}-"
+
+
+@pytest.mark.parametrize("how", ["tagged", "tags"])
+def test_a_file_that_changed_meanwhile_is_not_stitched_together(
+    server: Server, tmp_path: Path, how: str
+) -> None:
+    """The server says so by its answer, or sends the rest of the new file under its new tag."""
+    place = tmp_path / "d"
+    server.files["a.bin"] = DATA
+    name = described(tmp_path, entry(server, "tags", DATA))
+    with pytest.raises(DownloadError, match="are kept for the next attempt"):
+        hub.get_dataset(name, folder=place)
+    kept = (place / "a.bin.part").stat().st_size
+    assert server.conditions[0] is None and set(server.conditions[1:]) == {tag(DATA)}
+    other = DATA[::-1] + b"longer"
+    server.files["a.bin"] = other
+    url = f"{server.base}/tags/a.bin"
+    if how == "tagged":  # the same address, answered as it should be
+        origin = next(place.glob(".*.origin"))
+        url = url.replace("tags", "tagged")
+        origin.write_text(origin.read_text().replace("/tags/", "/tagged/"))
+    again = described(tmp_path, {"url": url, "file": "a.bin"})
+    if how == "tagged":
+        hub.get_dataset(again, folder=place)
+        assert (place / "a.bin").read_bytes() == other
+        assert {p.name for p in place.iterdir()} == {"a.bin", ".a.bin.yaml", ".a.bin.part.lock"}
+    else:  # which breaks off again and again
+        with pytest.raises(DownloadError, match="are kept"):
+            hub.get_dataset(again, folder=place)
+        part = (place / "a.bin.part").read_bytes()
+        assert len(part) > 1000 and other.startswith(part)
+    assert f"bytes={kept}-" in server.ranges
+
+
+def test_the_rest_is_asked_for_on_condition(server: Server, tmp_path: Path) -> None:
+    place, url = tmp_path / "d", f"{server.base}/tagged/a.bin"
+    server.files["a.bin"] = DATA
+    place.mkdir()
+    (place / "a.bin.part").write_bytes(DATA[:500])
+    note = place / ".a.bin.part.origin"
+    for kept, condition in (
+        (yaml.safe_dump({"url": url, "ETag": tag(DATA)}), tag(DATA)),
+        (yaml.safe_dump({"url": "http://elsewhere/a.bin", "ETag": '"x"'}), None),
+        (": {", None),
+    ):
+        note.write_text(kept)
+        (place / "a.bin.part").write_bytes(DATA[:500])
+        hub.get_dataset(described(tmp_path, {"url": url, "file": "a.bin"}), folder=place)
+        assert server.ranges[-1] == "bytes=500-" and server.conditions[-1] == condition
+        assert (place / "a.bin").read_bytes() == DATA and not note.exists()
+        (place / "a.bin").unlink()
+
+
+def test_what_came_damaged_is_fetched_again(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tar({"x/a.txt": b"damaged"})
+    name = described(tmp_path, entry(server, "ok", archive, "x.tar.bz2", unpack=True))
+    place = tmp_path / "d"
+    hub.get_dataset(name, folder=place)
+    server.files["x.tar.bz2"] = tar({"x/a.txt": b"whole"})
+    assert not hub.get_dataset(name, folder=place)[0].fetched
+    server.files.pop("x.tar.bz2")
+    with pytest.raises(DownloadError):
+        hub.get_dataset(name, folder=place, again=True)
+    assert (place / "x" / "a.txt").read_bytes() == b"damaged"  # it stays until a new one is there
+    server.files["x.tar.bz2"] = tar({"x/a.txt": b"whole"})
+    assert run(["data", "get", name, "--into", str(place), "--again"]) == 0
+    assert "downloaded" in capsys.readouterr().out
+    assert (place / "x" / "a.txt").read_bytes() == b"whole"
+    assert hub.get_dataset(name, folder=place)[0].verified == "first seen"
+
+
+def test_a_stale_part_of_unknown_origin_is_not_continued(server: Server, tmp_path: Path) -> None:
+    name = described(tmp_path, entry(server, "range", DATA))
+    hub.get_dataset(name, folder=tmp_path)
+    (tmp_path / "a.bin.part").write_bytes(b"stale")
+    server.files["a.bin"] = DATA[::-1]
+    assert hub.get_dataset(name, folder=tmp_path, again=True)[0].fetched
+    assert (tmp_path / "a.bin").read_bytes() == DATA[::-1]
+
+
+def test_what_has_no_address_is_put_there_by_hand(server: Server, tmp_path: Path) -> None:
+    page = {"url": "https://example.org/page", "by_hand": True}
+    name = described(tmp_path, {**page, "file": "big"}, entry(server, "ok", DATA))
+    with pytest.raises(DownloadError, match=r"get it from https://example.org/page and put it at"):
+        hub.get_dataset(name, folder=tmp_path / "d")
+    (tmp_path / "d" / "big").mkdir()
+    (tmp_path / "d" / "big" / "1.bin").write_bytes(b"123")
+    folder, file = hub.get_dataset(name, folder=tmp_path / "d")
+    assert (folder.verified, folder.bytes, file.fetched) == ("by hand", 3, True)
+    single = described(tmp_path, {**page, "file": "big/1.bin"})
+    (got,) = hub.get_dataset(single, folder=tmp_path / "d")
+    assert got.sha256 == hashlib.sha256(b"123").hexdigest() and got.verified == "by hand"
 
 
 @pytest.mark.parametrize(

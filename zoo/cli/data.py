@@ -77,6 +77,9 @@ def get(
         typer.Argument(metavar="[NAME=VALUE]...", help="Which part: molecule=aspirin."),
     ] = None,
     into: Annotated[Path | None, typer.Option(help="A folder; the cache unless given.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again/--no-again", help="Fetch what is here anew: it came damaged.")
+    ] = False,
     as_json: _common.Json = False,
 ) -> None:
     """Download what a published data set needs, checked; what is here already is only checked."""
@@ -84,7 +87,7 @@ def get(
 
     chosen = _common.settings(settings or [], "'NAME=VALUE'")
     with _common.progress(name, quiet=as_json) as report:
-        found = hub.get_dataset(name, chosen, folder=into, progress=report)
+        found = hub.get_dataset(name, chosen, folder=into, again=again, progress=report)
     lines = [line for item in found for line in _got(item)]
     words = "&".join(f"{key}={value}" for key, value in chosen.items())
     root = f"root={into}" if into else ""
@@ -99,6 +102,7 @@ def _got(item: Any) -> list[str]:
     told = {
         "": f"sha256 {item.sha256}, which its authors publish nowhere; it is remembered",
         "first seen": f"sha256 {item.sha256}, as when it was first seen",
+        "by hand": "put there by hand, and not checked",
     }
     checked = told.get(item.verified, f"{item.verified} as its authors publish it")
     more = [f"  {item.unpacked} files unpacked"] if item.unpacked else []

@@ -35,6 +35,8 @@ class Remote:
             that are.
         inflate: whether unpacked members that end in .xz or .gz are unpacked too.
         only: setting -> the values for which the file is needed; for all of them if empty.
+        by_hand: whether `url` is a page of the authors from which a user gets the file, or the
+            folder, which has no address of its own.
     """
 
     url: str
@@ -45,6 +47,7 @@ class Remote:
     unpack: bool | Sequence[str] = False
     inflate: bool = False
     only: Mapping[str, Any] = field(default_factory=dict)
+    by_hand: bool = False
 
 
 def remotes(name: str, entries: Any) -> list[Remote]:

@@ -1,8 +1,9 @@
 """Getting the files of published data sets, when asked and not otherwise.
 
-Each file goes to `<name>.part`, which a second attempt continues; it is checked and renamed, then
-unpacked. What it was (address, size, sha256) is kept beside it in `.<file>.yaml`: where its authors
-publish no checksum, the one that was computed at first is what later downloads are held against.
+Each file goes to `<name>.part`, which a second attempt continues if the server still has that file
+(`zoo.hub._resume`); it is checked and renamed, then unpacked. What it was (address, size, sha256)
+is kept beside it in `.<file>.yaml`: where its authors publish no checksum, the one that was
+computed at first is what later downloads are held against.
 """
 
 import fcntl
@@ -33,6 +34,7 @@ from zoo.errors import (
     nearest,
 )
 from zoo.hub import download
+from zoo.hub._resume import Origin
 from zoo.hub.download import Progress
 
 #: how often one address is asked in a row, as long as each answer brings something new
@@ -51,7 +53,7 @@ class Got:
         bytes: its size.
         sha256: computed here.
         verified: how: "sha256" or "md5" of the authors, "first seen" against what was computed
-            before, or "" where nothing is known.
+            before, "by hand" for what the user put there, or "" where nothing is known.
         fetched: whether it was downloaded in this call.
         unpacked: files that came out of it.
     """
@@ -74,6 +76,7 @@ def get_dataset(
     settings: Mapping[str, Any] | None = None,
     *,
     folder: str | Path | None = None,
+    again: bool = False,
     progress: Progress | None = None,
 ) -> list[Got]:
     """Downloads what a published set needs, as far as it isn't here already.
@@ -82,6 +85,8 @@ def get_dataset(
         name: of the set ("rmd17"), or a description of one's own (.yaml).
         settings: such as {"molecule": "aspirin"}; only what they need is downloaded.
         folder: where to; `<cache>/datasets/<name>` if None.
+        again: fetch also what is here, and forget what was known of it: for files that came
+            damaged, or were replaced by their authors. What is here stays until the new ones came.
         progress: told of the bytes as they come.
 
     Returns:
@@ -105,7 +110,7 @@ def get_dataset(
     except OSError as error:
         raise OutputError(f"{place} can't be written ({error.strerror}); choose another") from error
     return [
-        _get_one(file, place, _remote.filled(_patterns(file), chosen), progress)
+        _get_one(file, place, _remote.filled(_patterns(file), chosen), again, progress)
         for file in _remote.wanted(files, chosen)
     ]
 
@@ -141,13 +146,17 @@ def _described(name: str) -> tuple[Path, dict[str, Any]]:
     return path, about
 
 
-def _get_one(file: Remote, place: Path, patterns: Any, progress: Progress | None) -> Got:
+def _get_one(
+    file: Remote, place: Path, patterns: Any, again: bool, progress: Progress | None
+) -> Got:
+    if file.by_hand:
+        return _found_by_hand(file, place)
     target, note = place / file.file, place / f".{file.file.replace('/', '_')}.yaml"
     with _locked(place / f".{file.file.replace('/', '_')}.part"):
-        known = read_yaml(note, error=ConfigError) if note.is_file() else {}
-        fetched, seen = not target.is_file(), bool(known)
+        known = {} if again or not note.is_file() else read_yaml(note, error=ConfigError)
+        fetched, seen = again or not target.is_file(), bool(known)
         if fetched:
-            _download(file, place, known, progress)
+            _download(file, place, known, progress, again=again)
         digests = _digests(target)
         _check(file, target, digests, known)
         if fetched or not known:
@@ -158,6 +167,20 @@ def _get_one(file: Remote, place: Path, patterns: Any, progress: Progress | None
         return Got(
             str(target), file.url, size, digest, _how(file, seen and not fetched), fetched, count
         )
+
+
+def _found_by_hand(file: Remote, place: Path) -> Got:
+    """A file or folder that has no address, where the user put it."""
+    target = place / file.file
+    if not target.exists():
+        raise DownloadError(
+            f"{file.file} has no address of its own: get it from {file.url} and put it at {target}"
+        )
+    if target.is_dir():
+        size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+        return Got(str(target), file.url, size, "", "by hand", False)
+    digest = _digests(target)["sha256"]
+    return Got(str(target), file.url, target.stat().st_size, digest, "by hand", False)
 
 
 def _how(file: Remote, seen: bool) -> str:
@@ -219,7 +242,12 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _download(
-    file: Remote, place: Path, known: Mapping[str, Any], progress: Progress | None
+    file: Remote,
+    place: Path,
+    known: Mapping[str, Any],
+    progress: Progress | None,
+    *,
+    again: bool,
 ) -> None:
     """Completes `<file>.part` and renames it once its checksum is right."""
     if download.offline() and not download._is_local(file.url):
@@ -231,15 +259,20 @@ def _download(
     part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     part.touch()
+    origin = Origin(part.with_name(f".{part.name}.origin"), file.url)
+    if again and not origin.condition():  # it may be of what is to be replaced
+        os.truncate(part, 0)
     for attempt in range(_ATTEMPTS):
         start = part.stat().st_size
         try:
-            download._download(file.url, part, size=file.bytes, progress=progress)
+            download._download(file.url, part, size=file.bytes, progress=progress, origin=origin)
             _check(file, part, _digests(part), known)
             os.replace(part, target)
+            origin.forget()
             return
         except IntegrityError:
             os.truncate(part, 0)
+            origin.forget()
             if start == 0:
                 part.unlink()
                 raise
@@ -247,6 +280,8 @@ def _download(
             raise
         except Exception as problem:  # requests and urllib3 raise families of their own
             kept = part.stat().st_size
+            if not kept:
+                origin.forget()
             if kept <= start or attempt == _ATTEMPTS - 1:
                 raise _failed(file, part, kept, problem) from problem
     raise _failed(file, part, part.stat().st_size, DownloadError("the connection broke"))
@@ -284,7 +319,7 @@ def _check(file: Remote, path: Path, digests: Mapping[str, str], known: Mapping[
         raise IntegrityError(
             f"{path.name} of {file.url} now has sha256 {digests['sha256']}, when it was first seen "
             f"it was {before}: it was changed, there or here; remove {path} to fetch it again, or "
-            f"all of {path.parent} to take a new one"
+            "take a new one with zoo data get NAME --again"
         )
 
 

@@ -24,6 +24,7 @@ from zoo._files import read_yaml
 from zoo.errors import DownloadError, IntegrityError, OfflineError, OutputError
 from zoo.hub import cache
 from zoo.hub._entries import File
+from zoo.hub._resume import Origin
 from zoo.hub.manifest import Manifest
 
 #: what a broken line can lose
@@ -207,9 +208,16 @@ def _is_local(url: str) -> bool:
     return url.startswith(("/", "file:///"))
 
 
-def _download(url: str, path: Path, *, size: int | None, progress: Progress | None) -> None:
+def _download(
+    url: str,
+    path: Path,
+    *,
+    size: int | None,
+    progress: Progress | None,
+    origin: Origin | None = None,
+) -> None:
     """Appends to a file what an address has beyond its bytes."""
-    with _Sink(path, size, progress) as sink:
+    with _Sink(path, size, progress, origin) as sink:
         if size is not None and sink.position == size:
             return
         if _is_local(url):
@@ -230,6 +238,7 @@ def _request(url: str, sink: "_Sink") -> None:
     headers = {"Accept-Encoding": "identity"}  # a range of compressed bytes would be of no use
     if sink.position:
         headers["Range"] = f"bytes={sink.position}-"
+        headers |= sink.origin.condition() if sink.origin is not None else {}
     answers: list[Any] = []
 
     def answered(response: Any, **_: Any) -> None:
@@ -250,7 +259,10 @@ def _request(url: str, sink: "_Sink") -> None:
 class _Sink:
     """The file that a download goes to; also stops an endless answer."""
 
-    def __init__(self, path: Path, limit: int | None, progress: Progress | None) -> None:
+    def __init__(
+        self, path: Path, limit: int | None, progress: Progress | None, origin: Origin | None
+    ) -> None:
+        self.origin = origin
         self._stream = path.open("r+b", buffering=0)
         self.position = self._stream.seek(0, os.SEEK_END)
         self.total = limit or 0
@@ -282,6 +294,8 @@ class _Sink:
         """
         if status == 200:
             self.restart()
+            if self.origin is not None:
+                self.origin.began(headers)
         elif status == 416:
             raise IntegrityError(f"it has no bytes beyond the first {self.position}")
         elif status == 206:
@@ -290,6 +304,8 @@ class _Sink:
                 raise IntegrityError(
                     f"asked for bytes {self.position}-, it sent {sent or 'others'}"
                 )
+            if self.origin is not None:
+                self.origin.goes_on(headers)
         elif 200 < status < 300:  # such as 202, by which a guard asks for a browser
             raise DownloadError(f"it answered with status {status}, and no file")
         else:
