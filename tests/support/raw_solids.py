@@ -16,6 +16,7 @@ from ase.build import bulk, fcc111
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from raw_atoms import generator
+from raw_relaxations import pubchemqcr
 
 
 def slabs(count: int, seed: int = 5) -> list[Atoms]:
@@ -167,4 +168,5 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "oc20": oc20_parts,
     "mptrj": mptrj,
     "wbm": wbm,
+    "pubchemqcr": pubchemqcr,
 }

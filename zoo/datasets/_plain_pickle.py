@@ -5,12 +5,13 @@ as name a handful: numbers, text, lists, dicts, NumPy's arrays, SciPy's sparse m
 made here; any other name is refused before it is looked up, so that no file needs trust.
 """
 
+import io
 import math
 import pickle
 import re
 from collections import OrderedDict, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -199,12 +200,29 @@ def read_plain(path: Path) -> Any:
     """
     try:
         with path.open("rb") as stream:
-            return _Reader(stream, encoding="latin1").load()
-    except UnsafeFileError as error:
-        raise UnsafeFileError(f"{path}: {error}") from error
+            return _load(stream, str(path))
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+
+
+def load_plain(data: bytes, where: str) -> Any:
+    """What the bytes of a pickle hold; errors as those of `read_plain`.
+
+    Args:
+        data: the pickle.
+        where: it comes from, for messages.
+    """
+    return _load(io.BytesIO(data), where)
+
+
+def _load(stream: BinaryIO, where: str) -> Any:
+    try:
+        return _Reader(stream, encoding="latin1").load()
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"{where}: {error}") from error
+    except OSError:
+        raise
     except MemoryError as error:  # a length that was changed
-        raise DataError(f"{path} asks for more memory than there is; it is damaged") from error
+        raise DataError(f"{where} asks for more memory than there is; it is damaged") from error
     except Exception as error:  # a damaged program fails in any way
-        raise DataError(f"{path} can't be read: {type(error).__name__}: {error}") from error
+        raise DataError(f"{where} can't be read: {type(error).__name__}: {error}") from error

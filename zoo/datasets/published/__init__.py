@@ -7,7 +7,7 @@ folder of one's own in the same layout opens by its path.
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo.datasets.published import ani, md17, mptrj, oc20, qm9, spice, wbm
+from zoo.datasets.published import ani, md17, mptrj, oc20, pubchemqcr, qm9, spice, wbm
 from zoo.datasets.published._common import Found as Found
 from zoo.datasets.published._common import Reader as Reader
 
@@ -22,6 +22,7 @@ READERS: Mapping[str, Reader] = {
     "oc20": oc20.READER,
     "mptrj": mptrj.READER,
     "wbm": wbm.READER,
+    "pubchemqcr": pubchemqcr.READER,
 }
 
 
