@@ -67,6 +67,25 @@ def test_it_says_what_predict_says(weights: str, structures: Path, tmp_path: Pat
     assert kept[0].get_potential_energy() == pytest.approx(found["energy"][order[0]], abs=1e-7)
 
 
+def test_distance_from_the_origin_costs_no_digits(weights: str, tmp_path: Path) -> None:
+    model = zoo.load(weights).float()
+    zoo.save(model, tmp_path / "m", name="tensornet-t.test.r2", golden_inputs=[molecule("H2O")])
+    frames = [molecule("CH3OH"), molecule("H2O")]
+    near = predict(model, frames)
+    for frame in frames:
+        frame.positions += [1e4, -1e4, 2e4]
+    write(tmp_path / "far.extxyz", frames)
+    screen.screen(str(tmp_path / "m"), tmp_path / "far.extxyz", tmp_path / "out", forces=True)
+    found = _results(tmp_path / "out")
+    for k, (one, other) in enumerate(zip(near, predict(model, frames), strict=True)):
+        frames[k].calc = model.calculator()
+        expected = pytest.approx(one["energy"], abs=1e-6)
+        assert other["energy"] == expected
+        assert found["energy"][k] == expected
+        assert frames[k].get_potential_energy() == expected
+        np.testing.assert_allclose(other["forces"], one["forces"], atol=1e-5)
+
+
 def test_nothing_is_lost_or_done_twice(
     weights: str, structures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

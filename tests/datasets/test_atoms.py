@@ -13,6 +13,7 @@ from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 
 from zoo.datasets import AtomsDataset, collate, to_batch
+from zoo.datasets.atoms import narrowed
 from zoo.errors import DataError, UnsupportedInputError
 
 
@@ -212,3 +213,22 @@ def test_collate_refuses_unequal_samples() -> None:
             collate(samples)
     with pytest.raises(DataError, match="no samples"):
         collate([])
+
+
+def test_centred_positions_keep_their_digits_far_from_the_origin() -> None:
+    near = [molecule("CH3OH"), molecule("H2O")]
+    far = [frame.copy() for frame in near]
+    for frame in far:
+        frame.positions += [1e4, -2e4, 3e4]
+    close = to_batch(near, torch.float32, centre=True)
+    exact = to_batch(near, torch.float64, centre=True)
+    again = to_batch(far, torch.float32, centre=True).pos
+    torch.testing.assert_close(again, close.pos, atol=1e-6, rtol=0.0)
+    assert torch.equal(exact.pos, to_batch(near, torch.float64).pos)  # nothing to be gained
+    whole = to_batch(far, torch.float64)
+    names = ("atomic_numbers", "pos", "cell", "pbc", "charge", "spin")
+    joined = narrowed({name: whole[name] for name in names}, [6, 3], torch.float32)
+    assert torch.equal(joined.pos, again)
+    assert torch.equal(joined.batch, close.batch)
+    rounded = to_batch(far, torch.float32).pos
+    assert (rounded - rounded[0] - (close.pos - close.pos[0]))[:6].abs().max() > 1e-4

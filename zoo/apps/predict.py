@@ -83,7 +83,8 @@ def predict(
     results: list[dict[str, Any]] = [{} for _ in frames]
     done = 0
     for indices in _batches(frames, batch_size):
-        batch = to_batch([frames[i] for i in indices], dtype=model.dtype, labels=False)
+        chosen_frames = [frames[i] for i in indices]
+        batch = to_batch(chosen_frames, dtype=model.dtype, labels=False, centre=True)
         verdicts: list[Verdict] = []
         options = {} if domain is None else {"observe": _judge(domain, verdicts)}
         out = model(batch.to(model.device), create_graph=False, **chosen, **options)

@@ -169,7 +169,7 @@ class AtomisticModel(EnergyHeads):
         """The batch of the given structures, in the model's precision and on its device."""
         if isinstance(inputs, Data):
             return inputs
-        return to_batch(inputs, dtype=self.dtype, labels=False).to(self.device)
+        return to_batch(inputs, dtype=self.dtype, labels=False, centre=True).to(self.device)
 
     def forward(
         self,

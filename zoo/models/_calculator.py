@@ -118,7 +118,7 @@ class ZooCalculator(Calculator):
                 f"stress needs three periodic directions; pbc is {structure.pbc.tolist()}. "
                 "Set atoms.pbc = True and a cell, or ask for energy and forces only"
             )
-        batch = to_batch(structure, dtype=self.model.dtype, labels=False)
+        batch = to_batch(structure, dtype=self.model.dtype, labels=False, centre=True)
         options: dict[str, Any] = {} if self.head is None else {"head": self.head}
         if self.trust is not None:
             options["observe"] = self._judge

@@ -6,7 +6,6 @@ the positions must not be rounded each time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from zoo.datasets.atoms import assemble, to_batch
+from zoo.datasets.atoms import narrowed, to_batch
 from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.functional import neighbor_pairs
 from zoo.models._atomistic import AtomisticModel
@@ -91,10 +90,7 @@ class Pool:
 
     def batch(self, dtype: torch.dtype) -> Batch:
         """What a model takes; positions count from each structure's centre, to be rounded less."""
-        fields: dict[str, Any] = {name: self.fields[name] for name in _FIELDS}
-        fields["pos"] = centred(fields["pos"], self.owner, self.counts)
-        cast = {k: v.to(dtype) if v.is_floating_point() else v for k, v in fields.items()}
-        return assemble(cast, self.counts.tolist())
+        return narrowed({name: self.fields[name] for name in _FIELDS}, self.counts.tolist(), dtype)
 
 
 def per_graph(values: Float[Tensor, "rows *rest"], owner: Tensor, graphs: int) -> Tensor:
@@ -105,14 +101,6 @@ def per_graph(values: Float[Tensor, "rows *rest"], owner: Tensor, graphs: int) -
 def largest(values: Float[Tensor, " rows"], owner: Tensor, graphs: int) -> Float[Tensor, " graphs"]:
     """The largest of the rows of each structure, at least zero."""
     return values.new_zeros(graphs).scatter_reduce_(0, owner, values, "amax")
-
-
-def centred(
-    pos: Float[Tensor, "atoms 3"], owner: Tensor, counts: Tensor
-) -> Float[Tensor, "atoms 3"]:
-    """Positions less the mean of each structure's."""
-    mean = per_graph(pos, owner, len(counts)) / counts[:, None]
-    return pos - mean[owner]
 
 
 def _fixed(frame: Atoms, place: int) -> np.ndarray:

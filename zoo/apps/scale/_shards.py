@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import torch
 
 from zoo import datasets, hub
 from zoo._files import write_atomic
-from zoo.datasets.atoms import assemble
+from zoo.apps.scale._pool import largest
+from zoo.datasets._frames import Frames
+from zoo.datasets.atoms import narrowed
 from zoo.errors import CapabilityError, DataError, UnsupportedInputError
 
-_INPUTS = ("atomic_numbers", "pos", "cell", "pbc", "charge", "spin")
 #: of each structure; `fmax` only where forces are asked for
 QUANTITIES = ("energy", "energy_per_atom", "fmax", "atoms")
 
@@ -66,6 +67,7 @@ class Worker:
             )
         self._head = self.model.find_head(job.head)
         self._dataset = open_structures(job.source)
+        self._counts = self._dataset.counts
 
     def __call__(self, shard: int) -> int:
         """Writes the results of a shard, unless they are there; returns its number."""
@@ -79,19 +81,17 @@ class Worker:
 
     def results(self, places: range) -> tuple[dict[str, np.ndarray], dict[int, str]]:
         """Quantities of structures, and why some were refused."""
-        count = len(places)
-        rows = {name: np.full(count, np.nan) for name in QUANTITIES[:3]}
-        rows |= {"index": np.array(places), "atoms": np.zeros(count, dtype=np.int64)}
+        rows = {name: np.full(len(places), np.nan) for name in QUANTITIES[:3]}
+        rows |= {"index": np.array(places), "atoms": self._counts[places.start : places.stop]}
         refused: dict[int, str] = {}
-        for batch in self._batches(places):
-            where = np.array([place - places.start for place, _ in batch])
-            rows["atoms"][where] = [len(sample.pos) for _, sample in batch]
+        for part in self._batches(places):
+            frames = next(self._dataset.take(np.array(part)).chunks(len(part)))
             try:
-                found = self._evaluate([sample for _, sample in batch])
+                found = self._evaluate(frames)
             except UnsupportedInputError:
-                found = self._one_by_one(batch, refused)
+                found = self._one_by_one(frames, part, refused)
             for name, values in found.items():
-                rows[name][where] = values
+                rows[name][part.start - places.start : part.stop - places.start] = values
         for k in np.flatnonzero(~np.isfinite(rows["energy"])).tolist():
             refused.setdefault(places[k], "the model's energy is not finite")
             rows["energy"][k] = np.nan
@@ -100,44 +100,44 @@ class Worker:
             del rows["fmax"]
         return rows, refused
 
-    def _batches(self, places: range) -> Iterator[list[tuple[int, Any]]]:
-        batch: list[tuple[int, Any]] = []
-        size = 0
-        for place in places:
-            sample = self._dataset[place]
-            if batch and size + len(sample.pos) > self.job.batch_atoms:
-                yield batch
-                batch, size = [], 0
-            batch.append((place, sample))
-            size += len(sample.pos)
-        yield batch
+    def _batches(self, places: range) -> Iterator[range]:
+        """Structures of one call, in the order in which they lie."""
+        start, size = places.start, 0
+        for place, count in zip(places, self._counts[places.start : places.stop], strict=True):
+            if place > start and size + count > self.job.batch_atoms:
+                yield range(start, place)
+                start, size = place, 0
+            size += count
+        yield range(start, places.stop)
 
-    def _evaluate(self, samples: Sequence[Any]) -> dict[str, np.ndarray]:
-        counts = [len(sample.pos) for sample in samples]
-        fields = {name: torch.cat([sample[name] for sample in samples]) for name in _INPUTS}
-        dtype = self.model.dtype
-        cast = {k: v.to(dtype) if v.is_floating_point() else v for k, v in fields.items()}
+    def _evaluate(self, frames: Frames) -> dict[str, np.ndarray]:
+        model, counts = self.model, frames.counts.tolist()
+        arrays = {"atomic_numbers": frames.numbers, "pos": frames.positions}
+        arrays |= {name: getattr(frames, name) for name in ("cell", "pbc", "charge", "spin")}
+        fields = {name: torch.from_numpy(array) for name, array in arrays.items()}
         wanted = ("energy", "forces") if self.job.forces else ("energy",)
         with torch.no_grad():
-            out = self.model(
-                assemble(cast, counts).to(self.model.device),
+            out = model(
+                narrowed(fields, counts, model.dtype).to(model.device),
                 outputs=wanted,
                 head=self._head,
                 create_graph=False,
             )
         found = {"energy": out["energy"].cpu().numpy()}
         if self.job.forces:
-            parts = out["forces"].double().norm(dim=1).cpu().split(counts)
-            found["fmax"] = np.array([float(part.max()) for part in parts])
+            owner = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+            norms = out["forces"].double().norm(dim=1).cpu()
+            found["fmax"] = largest(norms, owner, len(counts)).numpy()
         return found
 
     def _one_by_one(
-        self, batch: Sequence[tuple[int, Any]], refused: dict[int, str]
+        self, frames: Frames, places: range, refused: dict[int, str]
     ) -> dict[str, np.ndarray]:
         found: dict[str, list[float]] = {"energy": [], "fmax": []}
-        for place, sample in batch:
+        for k, place in enumerate(places):
             try:
-                values = {k: float(v[0]) for k, v in self._evaluate([sample]).items()}
+                alone = frames.take(np.array([k]))
+                values = {name: float(v[0]) for name, v in self._evaluate(alone).items()}
             except UnsupportedInputError as problem:
                 values = {}
                 refused[place] = str(problem)
