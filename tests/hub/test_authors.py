@@ -293,7 +293,7 @@ def test_these_are_registered() -> None:
         architecture: sum(name.startswith(f"{architecture}-authors") for name in THEIRS)
         for architecture in ("dimenet", "dimenetpp", "escn", "equiformer_v2")
     }
-    assert counts == {"dimenet": 11, "dimenetpp": 11, "escn": 4, "equiformer_v2": 3}
+    assert counts == {"dimenet": 11, "dimenetpp": 11, "escn": 5, "equiformer_v2": 5}
 
 
 @pytest.mark.parametrize("name", THEIRS)
@@ -341,3 +341,27 @@ def test_configurations_are_those_of_the_published_sizes() -> None:
         _, wanted = registry.resolve(preset)
         common = set(found) & set(wanted)
         assert {key: found[key] for key in common} == {key: wanted[key] for key in common}
+
+
+@pytest.mark.parametrize("name", [name for name in THEIRS if ".odac23." in name])
+def test_weights_on_odac23_have_the_published_sizes_but_other_constants(name: str) -> None:
+    from zoo.models import _equiformer_v2_fairchem, _escn_fairchem
+
+    manifest = hub.read_manifest(hub.find(name))
+    assert manifest.authors is not None
+    config = manifest.authors.config
+    if manifest.architecture == "escn":
+        found = _escn_fairchem._arguments(_escn_fairchem._DEFAULTS | config)
+        _, wanted = registry.resolve("escn-l6m2x12")
+        other = {"cutoff": 8.0, "num_rbf": 400, "max_z": 99}
+    else:
+        options = {**_equiformer_v2_fairchem._DEFAULTS, **config}
+        _equiformer_v2_fairchem._refuse_other_options(options)
+        found = _equiformer_v2_fairchem._arguments(options)
+        _, wanted = registry.resolve("equiformer_v2-31m" if "31m" in name else "equiformer_v2-153m")
+        other = {"cutoff": 8.0, "max_z": 99, "average_degree": 21.024127419363214}
+        scaling = _equiformer_v2_fairchem._scaling(options, None)
+        assert float(scaling["energy_scale.scale"]) == pytest.approx(1 / 192.561)
+    assert {key: found[key] for key in other} == other
+    same = set(found) & set(wanted) - set(other)
+    assert {key: found[key] for key in same} == {key: wanted[key] for key in same} and len(same) > 3
