@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 
 import zoo
 from tests.hub.conftest import NAME, Bomb, edit, replace, state_of
@@ -280,6 +280,18 @@ def test_periodic_and_charged_golden_inputs(tmp_path: Path, model: TensorNet) ->
     assert "output.stress" in tensors
     (again,) = hub.golden_structures(tensors)
     assert again == crystal and again.info == {"charge": -1.0, "spin": 2.0}
+
+
+def test_forces_that_vanish_are_compared_with_a_force(tmp_path: Path, model: TensorNet) -> None:
+    crystal = bulk("CO", "rocksalt", a=4.0, cubic=True)
+    folder = zoo.save(model, tmp_path / "crystal", name=NAME, golden_inputs=[crystal])
+    loaded = zoo.load(folder, check=True)
+    expected = hub.golden_tensors(loaded.manifest, folder)["output.forces"].abs().max()
+    assert 0 < loaded(crystal)["forces"].abs().max() - expected < 1e-5
+    state = state_of(folder)
+    state["readout.weight"] = state["readout.weight"] * 1.01
+    with pytest.raises(GoldenMismatchError, match="stress by"):
+        zoo.load(replace(folder, weights.dump(state)), check=True)
 
 
 def test_no_golden_outputs_cannot_be_checked(tmp_path: Path, model: TensorNet) -> None:

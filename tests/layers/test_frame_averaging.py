@@ -308,3 +308,15 @@ def test_refusals() -> None:
         FrameAveraging(Crooked(), output={"forces": "tensor", "prediction": 1})(clouds())
     with pytest.raises(UnsupportedInputError, match="neither a row for each of the 16 points"):
         FrameAveraging(lambda b: {"prediction": b.pos[:2]}, output="equivariant")(clouds())
+
+
+def test_averaged_log_softmax_is_that_of_averaged_logits() -> None:
+    weight = random(3, 4, seed=9)
+
+    def classes(batch: Any) -> dict[str, Tensor]:
+        logits = 9.0 * batch.pos @ weight  # no symmetry, and sure of what it says
+        return {"logits": logits, "log_softmax": logits.log_softmax(1)}
+
+    out = FrameAveraging(classes, group="SE", output="invariant")(clouds())
+    assert torch.allclose(out["log_softmax"].exp().sum(1), out["logits"].new_ones(()))
+    assert torch.allclose(out["log_softmax"], out["logits"].log_softmax(1), atol=1e-12)

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
 from goldens import golden, relative, structures
 from torch import Tensor
 
 import zoo
+from zoo import registry
 from zoo.errors import CapabilityError, ConfigError, StateMismatchError
 from zoo.models import _escn_edges
 from zoo.testing import Subject, run_check, unsettled
@@ -134,6 +135,20 @@ def test_a_cap_on_neighbours_is_a_cap() -> None:
     assert not capped.passed
     few = molecule("CH4")
     assert torch.equal(make()(few)["energy"], make(max_neighbors=20)(few)["energy"])
+
+
+@pytest.mark.parametrize("name", ["escn", "equiformer_v2", "tdn"])
+def test_which_of_equally_near_neighbours_are_kept_is_no_matter_of_rounding(name: str) -> None:
+    slab = fcc111("Cu", (2, 2, 2), vacuum=6.0, periodic=True)
+    config = registry.specs()[name].test_config | {"cutoff": 5.0, "heads": ["energy"]}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        model: Any = zoo.create(name, **config, max_neighbors=20).eval()
+    moved = slab.copy()
+    moved.translate([0.0, 0.0, 1e-6])
+    found = [model(atoms)["forces"] for atoms in (slab, moved)]
+    expected = model.double()(slab)["forces"]
+    assert all(relative(forces, expected) < 1e-4 for forces in found)
 
 
 def test_without_edges_there_is_an_energy_and_no_force() -> None:

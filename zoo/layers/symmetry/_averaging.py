@@ -41,6 +41,8 @@ class FrameAveraging(nn.Module):
     "minimal", for most data once. Invariants of the input that the model computes stay what they
     are. A mirror image of a pseudovector is not known: all outputs are taken for true tensors.
 
+    An output `log_softmax` stays a distribution over its last axis: that of the averaged logits.
+
     Frames jump. Those of eigenvectors are left to chance where eigenvalues repeat, of which a
     warning tells once; then the average is not equivariant. Minimal frames are exact there, too.
     Rank-2 outputs of samples on a line are equivariant under neither.
@@ -149,6 +151,8 @@ class FrameAveraging(nn.Module):
                 )
                 part = self._weighted(name, back, batch, found, k)
                 total[name] = total[name] + part if name in total else part
+        if "log_softmax" in total:  # a mean of logarithms is that of no distribution
+            total["log_softmax"] = torch.log_softmax(total["log_softmax"], dim=-1)
         return total
 
     def _found(self, batch: Batch, owner: Tensor, samples: int) -> Frames:
