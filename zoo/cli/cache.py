@@ -11,7 +11,7 @@ from zoo.cli import _common
 if TYPE_CHECKING:
     from zoo.hub.upkeep import Entry
 
-app = typer.Typer(help="Look after downloaded weights.", no_args_is_help=True)
+app = typer.Typer(help="Look after downloaded weights and data sets.", no_args_is_help=True)
 COLUMNS = ("kind", "name", "size", "days", "used by", "in")
 
 
@@ -52,6 +52,8 @@ def verify(
         damaged = hub.cache_verify(remove=remove, progress=report)
     lines = [f"damaged: {entry.path}" for entry in damaged]
     lines.append(f"{len(damaged)} damaged; each is fetched again when it is needed")
+    if any(entry.kind == "data" for entry in damaged):
+        lines.append("files of data sets come again with zoo data get NAME ... --again")
     text = "\n".join(lines) if damaged else "every file is intact"
     _common.emit({"damaged": [_plain(entry) for entry in damaged]}, text, as_json=as_json)
     if damaged:
@@ -86,6 +88,19 @@ def prune(
     )
 
 
+@app.command("rm")
+def remove(
+    name: Annotated[str, typer.Argument(help="A data set that zoo cache ls lists.")],
+    as_json: _common.Json = False,
+) -> None:
+    """Remove a data set's files; zoo data get brings them again."""
+    from zoo import hub
+
+    gone = hub.cache_remove_dataset(name)
+    text = f"removed {gone.path}, {gone.files} files, {_size(gone.bytes)}"
+    _common.emit(_plain(gone), text, as_json=as_json)
+
+
 def _plain(entry: "Entry") -> dict[str, Any]:
     return asdict(entry) | {"path": str(entry.path), "used_by": list(entry.used_by)}
 
@@ -93,7 +108,7 @@ def _plain(entry: "Entry") -> dict[str, Any]:
 def _row(entry: "Entry") -> dict[str, Any]:
     return {
         "kind": entry.kind,
-        "name": entry.name[:12],
+        "name": entry.name if entry.kind == "data" else entry.name[:12],
         "size": _size(entry.bytes),
         "days": f"{entry.days:.1f}",
         "used by": ", ".join(entry.used_by),
@@ -109,7 +124,7 @@ def _totals(found: Sequence["Entry"]) -> list[dict[str, Any]]:
         {
             "folder": str(folder),
             "shared": folder != cache.root(),
-            "files": sum(1 for entry in found if entry.path.is_relative_to(folder)),
+            "files": sum(entry.files for entry in found if entry.path.is_relative_to(folder)),
             "bytes": sum(entry.bytes for entry in found if entry.path.is_relative_to(folder)),
         }
         for folder in cache.folders()

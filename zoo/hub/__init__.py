@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zoo.hub._convert import convert as convert
     from zoo.hub._ensemble import combine as combine
     from zoo.hub._load import check_golden as check_golden
+    from zoo.hub._load import find_device as find_device
     from zoo.hub._load import golden_tensors as golden_tensors
     from zoo.hub._load import load as load
     from zoo.hub._obtain import at_hand as at_hand
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from zoo.hub.manifest import read as read_manifest
     from zoo.hub.upkeep import entries as cache_entries
     from zoo.hub.upkeep import prune as cache_prune
+    from zoo.hub.upkeep import remove_dataset as cache_remove_dataset
     from zoo.hub.upkeep import verify as cache_verify
 
 _HOME = {
@@ -50,6 +52,7 @@ _HOME = {
     "bundle": ("_bundle", "bundle"),
     "cache_entries": ("upkeep", "entries"),
     "cache_prune": ("upkeep", "prune"),
+    "cache_remove_dataset": ("upkeep", "remove_dataset"),
     "cache_root": ("cache", "root"),
     "cache_verify": ("upkeep", "verify"),
     "check_golden": ("_load", "check_golden"),
@@ -58,6 +61,7 @@ _HOME = {
     "convert": ("_convert", "convert"),
     "derive_name": ("manifest", "derive_name"),
     "find": ("_obtain", "find"),
+    "find_device": ("_load", "find_device"),
     "golden_structures": ("golden", "decode"),
     "get_dataset": ("datasets", "get_dataset"),
     "golden_tensors": ("_load", "golden_tensors"),
@@ -81,6 +85,7 @@ __all__ = [
     "bundle",
     "cache_entries",
     "cache_prune",
+    "cache_remove_dataset",
     "cache_root",
     "cache_verify",
     "check_golden",
@@ -89,6 +94,7 @@ __all__ = [
     "convert",
     "derive_name",
     "find",
+    "find_device",
     "get_dataset",
     "golden_structures",
     "golden_tensors",

@@ -160,7 +160,9 @@ def _get_one(
         digests = _digests(target)
         _check(file, target, digests, known)
         if fetched or not known:
-            known = {"url": file.url, "bytes": target.stat().st_size, "sha256": digests["sha256"]}
+            size = target.stat().st_size
+            known = {"file": file.file, "url": file.url, "bytes": size} | digests
+            del known["md5"]
             write_atomic(note, yaml.safe_dump(known, sort_keys=False))
         count = _unpacked(file, target, place, note, known, patterns, progress)
         size, digest = target.stat().st_size, digests["sha256"]

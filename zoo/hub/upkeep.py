@@ -1,17 +1,21 @@
 """Looking after the caches: what is in them, whether it is intact, and what can go.
 
-Only the writable cache is ever changed. Removing is safe at any time: an open file stays readable
+Only the writable cache is ever changed. Data sets that `zoo data get` brought are listed and
+verified with the rest, but go by name only (`remove_dataset`): nobody notes when one was last read,
+and none comes back by itself. Removing is safe at any time: an open file stays readable
 until it is closed, and who needs a file that is gone fetches it again.
 """
 
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zoo import _catalog
-from zoo.errors import ConfigError, ZooError
+from zoo._files import read_yaml
+from zoo.errors import ConfigError, OutputError, UnknownNameError, ZooError, nearest
 from zoo.hub import cache
 from zoo.hub._obtain import find
 from zoo.hub.download import Progress
@@ -27,14 +31,17 @@ class Entry:
     """One file in a cache.
 
     Attributes:
-        kind: "file", "temporary" (a download under way or cut short), "manifest" or "program"
-            (compiled here, and compiled again when it is needed).
+        kind: "file", "temporary" (a download under way or cut short), "manifest", "program"
+            (compiled here, and compiled again when it is needed) or "data" (a set of
+            `zoo data get`; one file of it where that is damaged).
         name: sha256, or what its name says.
         bytes: its size.
-        days: since it was last used; for files of shared caches, since they were written.
+        days: since it was last used; for files of shared caches and data sets, since they were
+            written.
         used_by: the models that it is known to belong to, with the file's role.
         path: where it lies.
         shared: whether that is a shared cache, which is never changed.
+        files: how many it stands for.
     """
 
     kind: str
@@ -44,10 +51,12 @@ class Entry:
     used_by: tuple[str, ...]
     path: Path
     shared: bool
+    files: int = 1
 
 
 def entries() -> list[Entry]:
-    """Everything in the caches: files, temporary ones, manifests of bundles, compiled programs.
+    """Everything in the caches: files, temporary ones, manifests of bundles, compiled programs,
+    data sets.
 
     Raises:
         ConfigError: if ZOO_CACHE_RO is nonsense.
@@ -60,26 +69,62 @@ def entries() -> list[Entry]:
             for path in paths:
                 with suppress(OSError):  # removed in the meantime
                     found.append(_entry(kind, path, users, shared=shared))
+        found += [_dataset(place, shared=shared) for place in _datasets(folder)]
+    return found
+
+
+def _datasets(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "datasets").glob("*") if path.is_dir())
+
+
+def _dataset(place: Path, *, shared: bool) -> Entry:
+    """All files of a set, those of downloads in part among them."""
+    sizes, newest = [], 0.0
+    for path in place.rglob("*"):
+        with suppress(OSError):  # removed in the meantime
+            status = path.stat()
+            if path.is_file():
+                sizes.append(status.st_size)
+                newest = max(newest, status.st_mtime)
+    age = max(0.0, time.time() - newest) / DAY if sizes else 0.0
+    return Entry("data", place.name, sum(sizes), age, (), place, shared, len(sizes))
+
+
+def _checked(place: Path) -> list[tuple[Path, str]]:
+    """Files of a set whose digest was noted when they came, as far as they are here."""
+    found = []
+    for note in sorted(place.glob(".*.yaml")):
+        with suppress(ZooError, OSError, KeyError):
+            known = read_yaml(note)
+            name = str(known.get("file", note.name.removeprefix(".").removesuffix(".yaml")))
+            path = place / name
+            if path.is_file() and path.resolve().is_relative_to(place.resolve()):
+                found.append((path, str(known["sha256"])))
     return found
 
 
 def verify(*, remove: bool = False, progress: Progress | None = None) -> list[Entry]:
     """Reads every file of every cache and compares its digest with its name.
 
-    Compiled programs bear the digest of what they were made from, and are left out.
+    Compiled programs bear the digest of what they were made from, and are left out. Files of data
+    sets are compared with the digest that was noted when they came.
 
     Args:
         remove: delete damaged files of the writable cache.
         progress: called with (bytes so far, bytes in all).
 
     Returns:
-        The damaged ones. They do no harm: each is fetched again when it is needed.
+        The damaged ones. They do no harm: each is fetched again when it is needed, or asked for.
     """
-    listed = [entry for entry in entries() if entry.kind in ("file", "manifest")]
-    total, done, damaged = sum(entry.bytes for entry in listed), 0, []
-    for entry in listed:
+    every = entries()
+    listed = [(entry, entry.name) for entry in every if entry.kind in ("file", "manifest")]
+    for held in every:
+        if held.kind == "data":
+            listed += [(_part(held, path), digest) for path, digest in _checked(held.path)]
+    total, done, damaged = sum(entry.bytes for entry, _ in listed), 0, []
+    for entry, digest in listed:
         with suppress(FileNotFoundError):  # removed in the meantime
-            if not _intact(entry):
+            if not _intact(entry, digest):
                 damaged.append(entry)
         done += entry.bytes
         if progress is not None:
@@ -89,9 +134,14 @@ def verify(*, remove: bool = False, progress: Progress | None = None) -> list[En
     return damaged
 
 
-def _intact(entry: Entry) -> bool:
+def _part(held: Entry, path: Path) -> Entry:
+    """One file of a data set."""
+    return replace(held, path=path, bytes=path.stat().st_size, files=1)
+
+
+def _intact(entry: Entry, digest: str) -> bool:
     try:
-        return cache.sha256(entry.path) == entry.name
+        return cache.sha256(entry.path) == digest
     except PermissionError:
         return False
 
@@ -126,10 +176,37 @@ def prune(
         entry
         for entry in entries()
         if not entry.shared
+        and entry.kind != "data"
         and entry.days >= (cache.STALE / DAY if entry.kind == "temporary" else older_than)
         and entry.name not in kept
     ]
     return chosen if dry_run else _remove(chosen)
+
+
+def remove_dataset(name: str) -> Entry:
+    """Removes a data set from the writable cache.
+
+    Args:
+        name: of the set, as `entries` lists it.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        UnknownNameError: if no such set is there.
+        OutputError: if its files can't be removed.
+    """
+    places = {place.name: place for place in _datasets(cache.root())}
+    if name not in places:
+        raise UnknownNameError(
+            f"{cache.root()} has no data set {name!r}: {nearest(name, places)} (zoo cache ls)"
+        )
+    entry = _dataset(places[name], shared=False)
+    try:
+        shutil.rmtree(places[name])
+    except OSError as error:
+        raise OutputError(f"{places[name]} can't be removed: {error.strerror or error}") from error
+    return entry
 
 
 def _kept(refs: Iterable[str | Path]) -> set[str]:
@@ -162,8 +239,13 @@ def _contents(folder: Path) -> dict[str, list[Path]]:
 def _entry(kind: str, path: Path, users: dict[str, list[str]], *, shared: bool) -> Entry:
     status = path.stat()
     name = path.parent.name if kind == "manifest" else path.name
-    age = max(0.0, time.time() - status.st_mtime) / DAY
+    age = _age(path)
     return Entry(kind, name, status.st_size, age, tuple(users.get(name, ())), path, shared)
+
+
+def _age(path: Path) -> float:
+    """Days since a file was used."""
+    return max(0.0, time.time() - path.stat().st_mtime) / DAY
 
 
 def _users() -> dict[str, list[str]]:
@@ -188,7 +270,7 @@ def _remove(chosen: Iterable[Entry]) -> list[Entry]:
     removed = []
     for entry in chosen:
         with suppress(FileNotFoundError):  # another process was faster
-            if _entry(entry.kind, entry.path, {}, shared=False).days < entry.days:
+            if entry.kind != "data" and _age(entry.path) < entry.days:
                 continue
             entry.path.unlink()
             removed.append(entry)
