@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.functional import clifford
-from zoo.functional.clifford import Algebra, _library, _mode, _native, algebra
+from zoo.functional import _library, clifford
+from zoo.functional.clifford import Algebra, _mode, _native, algebra
 from zoo.layers.clifford import GeometricProduct, MVLayerNorm, MVNorm, MVSiLU, QuaternionNorm
 
 needs_compiler = pytest.mark.skipif(_library.compiler() is None, reason="no C compiler")

@@ -7,7 +7,8 @@ each; written out, with s the logistic function,
     silu'(x)  = s + x s (1 - s)
     silu''(x) = s (1 - s) (2 + x (1 - 2 s))
 
-takes a third of the passes over memory.
+takes a third of the passes over memory, and many numbers take one for each order
+(`zoo.functional._silu_passes`).
 """
 
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
+
+from zoo.functional import _silu_passes as passes
 
 
 def silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -28,7 +31,7 @@ class _Silu(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return torch.nn.functional.silu(x)
+        return passes.value(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -41,23 +44,18 @@ class _Slope(Function):
     @staticmethod
     def forward(ctx: Any, grad: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(grad, x)
-        slope: Tensor = torch.ops.aten.silu_backward(grad, x)
-        return slope
+        return passes.slope(grad, x)
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> Any:
         grad, x = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            along, _, curved = passes.both(above, grad, x)
+            return along, curved
+        s = torch.sigmoid(x)
         by_grad = _Slope.apply(above, x) if ctx.needs_input_grad[0] else None
-        by_x = above * grad * _curvature(x) if ctx.needs_input_grad[1] else None
+        by_x = above * grad * (s * (1 - s) * (2 + x * (1 - 2 * s)))
         return by_grad, by_x
-
-
-def _curvature(x: Tensor) -> Tensor:
-    s = torch.sigmoid(x)
-    if torch.is_grad_enabled():
-        return s * (1 - s) * (2 + x * (1 - 2 * s))
-    inner = torch.addcmul(x, x, s, value=-2).add_(2)  # 2 + x (1 - 2 s)
-    return torch.addcmul(s, s, s, value=-1).mul_(inner)
 
 
 class SiLU(torch.nn.Module):

@@ -5,6 +5,7 @@ wants those of some: forces, which are the gradient by the positions alone, woul
 gradients of all weights. `needs_gradient` tells, and so saves a third of the matrix products.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,3 +26,26 @@ def needs_gradient(ctx: Any, count: int) -> bool:
     """
     nodes = [node for node, _ in ctx.next_functions[-count:]]
     return any(node is not None and torch._C._will_engine_execute_node(node) for node in nodes)
+
+
+def again(
+    make: Callable[..., Sequence[Tensor]],
+    inputs: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    grads: Sequence[Tensor],
+) -> tuple[Tensor | None, ...]:
+    """Derivatives of what is made of differentiable steps, that can be derived again.
+
+    Args:
+        make: takes the inputs, returns tensors.
+        inputs: some may be None.
+        needed: which derivatives are wanted; None is returned for the others.
+        grads: the derivative by each tensor that `make` returns.
+    """
+    # views: an input that depends on another one is held fixed
+    own = [t if t is None else t.view_as(t) for t in inputs]
+    wanted = [t for t, n in zip(own, needed, strict=True) if n and t is not None]
+    found = iter(torch.autograd.grad(make(*own), wanted, grads, create_graph=True))
+    return tuple(
+        next(found) if n and t is not None else None for t, n in zip(own, needed, strict=True)
+    )

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from zoo.errors import CapabilityError, ConfigError
-from zoo.layers.atomistic import SCALARS, AtomFeatures, AtomGraph, Triplets, directed_edges
+from zoo.layers.atomistic import (
+    SCALARS,
+    AtomFeatures,
+    AtomGraph,
+    TracedTriplets,
+    Triplets,
+    directed_edges,
+)
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._dimenet_blocks import (
     AtomSum,
@@ -107,13 +114,15 @@ class DirectionalNetwork(AtomisticModel):
 
     def _edges(self, graph: AtomGraph) -> Edges:
         directed = directed_edges(graph)
-        atoms = len(graph.atomic_numbers)
-        found = len(graph.distances) > 0
+        atoms = graph.atomic_numbers.shape[0]
+        traced = torch.compiler.is_compiling()  # with any number of pairs, none among them
+        found = traced or len(graph.distances) > 0
+        kind = TracedTriplets if traced else Triplets
         return Edges(
             directed=directed,
             radial=self.radial_basis(graph.distances),
             spherical=self.spherical_basis(graph.distances),
-            triplets=Triplets(directed, atoms, self.degrees, self.vertex) if found else None,
+            triplets=kind(directed, atoms, self.degrees, self.vertex) if found else None,
             atoms=atoms,
         )
 

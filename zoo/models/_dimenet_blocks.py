@@ -2,17 +2,20 @@
 
 import abc
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from zoo.functional import polynomial_envelope, scatter_sum
-from zoo.functional.activations import SiLU, silu
+from zoo.functional.activations import silu
+from zoo.functional.pair_factors import pair_factors
 from zoo.functional.spherical_basis import bessel_roots, spherical_bessel
-from zoo.layers.atomistic import AtomFeatures, DirectedEdges, Triplets
+from zoo.layers.atomistic import AtomFeatures, DirectedEdges, TracedTriplets, Triplets
 from zoo.layers.constants import ConstantModule
 from zoo.layers.radial import BesselBasis
+from zoo.layers.silu import SiLULayers, in_turn
 
 
 @torch.no_grad()
@@ -32,9 +35,9 @@ def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
     return layer
 
 
-def dense(channels: int) -> nn.Sequential:
+def dense(inputs: int, outputs: int | None = None, *, bias: bool = True) -> SiLULayers:
     """A linear layer and SiLU."""
-    return nn.Sequential(linear(channels, channels), SiLU())
+    return SiLULayers(linear(inputs, outputs or inputs, bias=bias))
 
 
 @dataclass
@@ -52,7 +55,7 @@ class Edges:
     directed: DirectedEdges
     radial: Float[Tensor, "pairs basis"]
     spherical: Float[Tensor, "pairs degrees basis"]
-    triplets: Triplets | None
+    triplets: Triplets | TracedTriplets | None
     atoms: int
 
 
@@ -163,8 +166,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Float[Tensor, "edges channels"]) -> Float[Tensor, "edges channels"]:
         """The updated messages."""
-        updated: Tensor = x + self.layers(x)
-        return updated
+        return in_turn(x, *self.layers, skip=True)
 
 
 class Interaction(nn.Module, abc.ABC):
@@ -215,8 +217,8 @@ class AtomSum(nn.Module):
         self, x: Float[Tensor, "edges channels"], edges: Edges
     ) -> Float[Tensor, "atoms channels"]:
         """Features of each atom."""
-        weighted = both(self.radial(edges.radial)) * x
-        return scatter_sum(weighted, edges.directed.target, edges.atoms)
+        weighted = pair_factors(x, edges.radial[:, None], self.radial.weight.T[None])
+        return scatter_sum(weighted[:, 0], edges.directed.target, edges.atoms)
 
 
 class BlockSumHead(nn.Module):
@@ -245,5 +247,14 @@ class BlockSumHead(nn.Module):
 
     def forward(self, x: AtomFeatures) -> Float[Tensor, " atoms"]:
         """Atomic energies before scale and references."""
-        found = [net(t) for net, t in zip(self.networks, x.state, strict=True)]
+        found = [self._energy(net, t) for net, t in zip(self.networks, x.state, strict=True)]
         return torch.stack(found).sum(0).squeeze(-1)
+
+    @staticmethod
+    def _energy(network: nn.Module, x: Tensor) -> Tensor:
+        *first, last = cast(nn.Sequential, network)
+        layers = [part for part in first if isinstance(part, SiLULayers)]
+        for part in first[: len(first) - len(layers)]:
+            x = part(x)
+        found: Tensor = last(in_turn(x, *layers) if layers else x)
+        return found

@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zoo.functional.pair_factors import pair_factors
 from zoo.models import _dimenet_pyg, _dimenet_tensorflow
 from zoo.models._dimenet_base import DirectionalNetwork, OutputInit
 from zoo.models._dimenet_blocks import BlockSumHead, Edges, Interaction, both, linear
@@ -72,7 +73,7 @@ class BilinearInteraction(Interaction):
         self, x: Float[Tensor, "edges channels"], edges: Edges
     ) -> Float[Tensor, "edges channels"]:
         """What each edge j -> i hears from the edges k -> j."""
-        x = x * both(self.radial(edges.radial))
+        x = pair_factors(x, edges.radial[:, None], self.radial.weight.T[None])[:, 0]
         if edges.triplets is None:
             return x
         weight = self.spherical.weight.T.unflatten(0, edges.spherical.shape[1:])
@@ -82,7 +83,7 @@ class BilinearInteraction(Interaction):
             gathered = basis.mT @ edges.triplets.project(x)  # (edges, terms, channels)
             return gathered.flatten(1) @ self.bilinear.flatten(1).T
         matrices = self.bilinear.transpose(0, 1).flatten(0, 1)  # (terms * out, in)
-        mapped = (x @ matrices.T).reshape(len(x), terms, channels)
+        mapped = (x @ matrices.T).reshape(x.shape[0], terms, channels)
         return edges.triplets.sum(basis @ mapped)
 
 

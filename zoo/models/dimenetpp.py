@@ -30,10 +30,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.functional.activations import SiLU
+from zoo.functional.pair_factors import pair_factors
 from zoo.models import _dimenet_pyg, _dimenet_tensorflow
 from zoo.models._dimenet_base import DirectionalNetwork, OutputInit
-from zoo.models._dimenet_blocks import BlockSumHead, Edges, Interaction, both, linear
+from zoo.models._dimenet_blocks import BlockSumHead, Edges, Interaction, both, dense, linear
 from zoo.registry import register
 
 
@@ -77,22 +77,22 @@ class ProductInteraction(Interaction):
                 linear(basis_emb_size, int_emb_size, bias=False),
             ]
         )
-        self.down = nn.Sequential(linear(channels, int_emb_size, bias=False), SiLU())
-        self.up = nn.Sequential(linear(int_emb_size, channels, bias=False), SiLU())
+        self.down = dense(channels, int_emb_size, bias=False)
+        self.up = dense(int_emb_size, channels, bias=False)
 
     def angular(
         self, x: Float[Tensor, "edges channels"], edges: Edges
     ) -> Float[Tensor, "edges channels"]:
         """What each edge j -> i hears from the edges k -> j."""
-        radial = edges.radial @ _composed(self.radial)
-        x = self.down(x * both(radial))
+        radial = pair_factors(x, edges.radial[:, None], _composed(self.radial)[None])
+        x = self.down(radial[:, 0])
         if edges.triplets is not None:
             weight = _composed(self.spherical).unflatten(0, edges.spherical.shape[1:])
-            basis = both(torch.einsum("pln,lnc->plc", edges.spherical, weight))
             if self.fixed:
+                basis = both(torch.einsum("pln,lnc->plc", edges.spherical, weight))
                 x = (basis * edges.triplets.project(x)).sum(1)
             else:
-                x = edges.triplets.sum(basis * x[:, None])
+                x = edges.triplets.messages(x, edges.spherical, weight)
         heard: Tensor = self.up(x)
         return heard
 

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import torch
 from torch import Tensor
 
+from zoo.functional._library import COMPILERS, compiler
 from zoo.functional.clifford import _native
 from zoo.functional.clifford._algebra import Algebra
-from zoo.functional.clifford._library import COMPILERS, compiler
 
 #: terms of a product, over all multivectors, from which on code is compiled unasked
 MANY = 2**17
@@ -54,7 +53,6 @@ def has_compiler() -> bool:
 def compiles(x: Tensor, of: Algebra) -> bool:
     """Whether these multivectors (..., channels, blades) go through compiled code."""
     wanted = _wanted.get()
-    recorded = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-    if wanted is False or recorded:
+    if wanted is False:
         return False
     return bool(wanted or x.numel() * of.blades > MANY) and _native.runs(x, of)

@@ -1,28 +1,28 @@
 """Weighted products, norms and gates as C code, written for one algebra and compiled on the spot.
 
 A compiler takes a second for Cl(3, 0), some seconds for Cl(5, 0), and the result is kept; see
-`_library`. Multivectors are read and written in place in both layouts, one block per blade and
-blades last. Parameters of channels are spread over a period: so many channels, of several samples
-where need be, as fill whole registers.
+`zoo.functional._library`. Multivectors are read and written in place in both layouts, one block per
+blade and blades last. Parameters of channels are spread over a period: so many channels, of several
+samples where need be, as fill whole registers.
 """
 
 import ctypes
 import functools
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from zoo.functional.clifford import _library
+from zoo.functional import _library
 from zoo.functional.clifford._algebra import Algebra
 from zoo.functional.clifford._gate_source import gates
 from zoo.functional.clifford._kernels import multiply_weighted
 from zoo.functional.clifford._source import REALS
 from zoo.functional.clifford._source import product as product_source
+from zoo.functional.needed import again
 
 #: of algebras that code is written for: more would be compiled for minutes
 MOST_BLADES = 32
@@ -37,10 +37,9 @@ Plain = Callable[..., Tensor]
 def runs(x: Tensor, of: Algebra) -> bool:
     """Whether there is compiled code for these multivectors, which is made at the first call."""
     return (
-        x.device.type == "cpu"
+        _library.plain(x)
         and x.dtype in REALS
         and of.blades <= MOST_BLADES
-        and type(x) in (Tensor, torch.nn.Parameter)  # others have no memory of their own
         and _products(of, x.dtype) is not None
     )
 
@@ -104,9 +103,12 @@ class _Product(torch.autograd.Function):
         x, y, weight = ctx.saved_tensors
         of, needed = ctx.algebra, ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # a second derivative is wanted
-            a, b = (t.movedim(-1, 0).contiguous() for t in (x, y))
-            out = multiply_weighted(a, b, weight.T, of).movedim(0, -1)
-            return *again(out, (x, y, weight), needed, g), None
+
+            def make(x: Tensor, y: Tensor, weight: Tensor) -> list[Tensor]:
+                a, b = (t.movedim(-1, 0).contiguous() for t in (x, y))
+                return [multiply_weighted(a, b, weight.T, of).movedim(0, -1)]
+
+            return *again(make, (x, y, weight), needed, [g]), None
         return *multiply_back(g, x, y, weight, of), None
 
 
@@ -123,8 +125,11 @@ class _Gate(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, *parameters = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
-            out = ctx.made.plain(x.movedim(-1, 0).contiguous(), *parameters).movedim(0, -1)
-            return None, *again(out, (x, *parameters), ctx.needs_input_grad[1:], g)
+
+            def make(x: Tensor, *parameters: Tensor) -> list[Tensor]:
+                return [ctx.made.plain(x.movedim(-1, 0).contiguous(), *parameters).movedim(0, -1)]
+
+            return None, *again(make, (x, *parameters), ctx.needs_input_grad[1:], [g])
         return None, *scale_back(ctx.made, g, x, parameters)
 
 
@@ -199,15 +204,6 @@ def scale_back(
     return dx, *found.split([len(p) for p in parameters])
 
 
-def again(
-    out: Tensor, inputs: Sequence[Tensor], needed: Sequence[bool], g: Tensor
-) -> tuple[Tensor | None, ...]:
-    """Derivatives of `out`, which is made of differentiable steps, that can be derived again."""
-    wanted = [t for t, n in zip(inputs, needed, strict=True) if n]
-    found = iter(torch.autograd.grad(out, wanted, g, create_graph=True))
-    return tuple(next(found) if n else None for n in needed)
-
-
 def _spread(parameters: Tensor, lanes: int) -> Tensor:
     """(rows, channels) as (rows, period)."""
     return parameters.detach().repeat(1, lanes // math.gcd(lanes, parameters.shape[1]))
@@ -234,14 +230,8 @@ def _in_threads(run: Callable[[int, int, int], None], x: Tensor, period: int) ->
     size = x.shape[0] * x.shape[1]
     if not size:
         return
-    parts = max(1, min(torch.get_num_threads(), x.numel() // PER_THREAD))
-    step = -(-size // (period * parts)) * period
-    ranges = [(start, min(start + step, size)) for start in range(0, size, step)]
-    if len(ranges) == 1:
-        run(0, size, period)
-        return
-    with ThreadPoolExecutor(len(ranges)) as pool:
-        list(pool.map(lambda part: run(part[0], part[1], period), ranges))
+    parts = x.numel() // PER_THREAD
+    _library.in_threads(lambda start, stop: run(start, stop, period), size, parts, period)
 
 
 _POINTER, _LONG = ctypes.c_void_p, ctypes.c_long

@@ -15,6 +15,7 @@ from zoo.functional.clifford._functions import channels_first
 from zoo.functional.clifford._gates import norm_of
 from zoo.functional.clifford._kernels import multiply_weighted
 from zoo.functional.clifford._linear import grade_linear, rows_of
+from zoo.functional.needed import again
 
 Matrices = Float[Tensor, "channels channels grades"]
 
@@ -90,11 +91,9 @@ class _Steerable(torch.autograd.Function):
         x, right, share, left, bias, weight = inputs
         of, least = ctx.made
         if torch.is_grad_enabled():  # a second derivative is wanted
-            out = _plain(ctx.made, *inputs)
-            there = [
-                t is not None and n for t, n in zip(inputs, ctx.needs_input_grad, strict=False)
-            ]
-            return *_native.again(out, inputs, there, g), None
+            made = ctx.made
+            needed = ctx.needs_input_grad[: len(inputs)]
+            return *again(lambda *given: [_plain(made, *given)], inputs, needed, [g]), None
         g = g.contiguous()
         g_, x_, y_ = (channels_first(t) for t in (g, x, y))
         dx_, dy_, d_weight = _native.multiply_back(g_, x_, y_, weight, of)

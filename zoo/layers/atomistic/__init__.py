@@ -1,6 +1,7 @@
 """What every architecture on atoms shares: features, heads, reference energies."""
 
 from zoo.layers.atomistic._angles import Triplets
+from zoo.layers.atomistic._angles_traced import TracedTriplets
 from zoo.layers.atomistic._edges import DirectedEdges, directed_edges
 from zoo.layers.atomistic._features import AtomFeatures, AtomGraph
 from zoo.layers.atomistic._heads import (
@@ -31,6 +32,7 @@ __all__ = [
     "PolarizabilityHead",
     "ScalarScale",
     "StressHead",
+    "TracedTriplets",
     "Triplets",
     "balanced",
     "directed_edges",

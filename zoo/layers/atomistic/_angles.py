@@ -13,6 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import Function
 
+from zoo.functional import angular_sums
+from zoo.functional.angular_messages import angular_messages
+from zoo.functional.pair_factors import pair_factors
 from zoo.functional.spherical_basis import legendre
 from zoo.layers.atomistic._edges import DirectedEdges
 
@@ -40,7 +43,7 @@ class Triplets:
     ) -> None:
         self.degrees = degrees
         counts = torch.bincount(edges.target, minlength=atoms)
-        self._slots(edges.target, counts, sizes := _widths(counts))
+        self._place(edges.target, counts, sizes := _widths(counts))
         #: P_l for each width: (atoms, width i, width k, degrees), zero for i = k and empty slots
         self.matrices: list[Tensor] = []
         vectors = edges.vectors.index_select(0, self.edge)
@@ -51,7 +54,7 @@ class Triplets:
             matrix = _matrix(here.unflatten(0, shape), filled.unflatten(0, shape), degrees, vertex)
             self.matrices.append(matrix)
 
-    def _slots(self, target: Tensor, counts: Tensor, sizes: list[tuple[Tensor, int]]) -> None:
+    def _place(self, target: Tensor, counts: Tensor, sizes: list[tuple[Tensor, int]]) -> None:
         """Where each edge lies, and which edge in each slot; any edge where it is empty."""
         first = torch.zeros_like(counts)
         start = 0
@@ -71,14 +74,42 @@ class Triplets:
         self.filled[self.place] = True
         # messages of j -> i stand around j as well, in the slot of the reverse edge
         self.reverse = number.roll(len(number) // 2)
+        #: where edges k -> j are read and j -> i written
+        self.slots = [
+            angular_sums.Slots(here.view(-1, width), self.reverse[here].view(-1, width), counts[m])
+            for here, (m, width) in zip(self.edge.split(self.sizes), sizes, strict=True)
+        ]
 
     def sum(
         self, values: Float[Tensor, "edges degrees channels"]
     ) -> Float[Tensor, "edges channels"]:
         """sum_k sum_l P_l(cos a_kji) values[kj, l] for each edge j -> i."""
+        if angular_sums.runs(values, self.matrices):
+            parts = zip(self.matrices, self.slots, strict=True)
+            return angular_sums.angular_sums(values, *parts, plain=self._sum)
+        return self._sum(values, *self.matrices)
+
+    def messages(
+        self,
+        x: Float[Tensor, "edges channels"],
+        radial: Float[Tensor, "pairs degrees basis"],
+        weight: Float[Tensor, "degrees basis channels"],
+    ) -> Float[Tensor, "edges channels"]:
+        """`sum` of the features of edges times functions of distances, `pair_factors`."""
+        if angular_sums.runs(x, self.matrices, radial, weight):
+            parts = zip(self.matrices, self.slots, strict=True)
+            return angular_messages(x, radial, weight, *parts, plain=self._messages)
+        return self.sum(pair_factors(x, radial, weight))
+
+    def _messages(self, x: Tensor, radial: Tensor, *others: Tensor) -> Tensor:
+        *matrices, weight = others
+        factor = torch.einsum("plm,lmc->plc", radial, weight)
+        return self._sum(torch.cat([factor, factor]) * x[:, None], *matrices)
+
+    def _sum(self, values: Tensor, *matrices: Tensor) -> Tensor:
         slots = _exchange(values.flatten(1), self.edge, self.place)
         found = []
-        for matrix, here in zip(self.matrices, slots.split(self.sizes), strict=True):
+        for matrix, here in zip(matrices, slots.split(self.sizes), strict=True):
             around = here.reshape(len(matrix), -1, values.shape[2])  # (atoms, k * degrees, ...)
             found.append((matrix.flatten(2) @ around).flatten(0, 1))
         return self._collect(found)
@@ -150,4 +181,4 @@ def _matrix(vectors: Tensor, filled: Tensor, degrees: int, vertex: Vertex) -> Te
         norms = squares.sqrt() * vectors.norm(dim=-1)[:, :, None]
         cosine = (back * across).sum(-1) / norms
     cosine = torch.where(kept, cosine, 0.0)  # rounding beyond +-1 does no harm to polynomials
-    return legendre(cosine, degrees) * kept[..., None]
+    return legendre(cosine, degrees, kept)

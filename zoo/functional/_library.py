@@ -14,8 +14,13 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from zoo._environment import cache_folder
 
@@ -54,6 +59,28 @@ def load(source: str) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(made))
 
 
+def plain(*tensors: Tensor | None) -> bool:
+    """Whether tensors lie in this machine's memory and a C program may read them there."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return False  # what isn't torch's own can't be recorded
+    return all(
+        x is None or (x.device.type == "cpu" and type(x) in (Tensor, torch.nn.Parameter))
+        for x in tensors
+    )
+
+
+def in_threads(run: Callable[[int, int], object], size: int, parts: int, step: int = 1) -> None:
+    """`run(start, stop)` over a range, in several threads; they begin at multiples of `step`."""
+    parts = max(1, min(torch.get_num_threads(), parts))
+    part = -(-size // (step * parts)) * step
+    if part >= size:
+        run(0, size)
+        return
+    ranges = [(start, min(start + part, size)) for start in range(0, size, part)]
+    with ThreadPoolExecutor(len(ranges)) as pool:
+        list(pool.map(lambda ends: run(*ends), ranges))
+
+
 def _digest(source: str, command: str) -> str:
     """Of everything that a compiled program hangs on."""
     path = Path(command).resolve()
@@ -75,13 +102,13 @@ def _processor() -> str:
 def _compile(source: str, command: str, folder: Path) -> Path | None:
     text, target = folder / "program.c", folder / "program.so"
     text.write_text(source)
-    call = [command, *FLAGS, str(text), "-o", str(target)]
+    call = [command, *FLAGS, str(text), "-o", str(target), "-lm"]
     for native in (["-march=native"], []):  # some compilers don't know the flag
         done = subprocess.run([*call, *native], capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return target
     _log.warning(
-        "products of multivectors run uncompiled: %s failed with %r; set CC to a C compiler that "
+        "products and activations run uncompiled: %s failed with %r; set CC to a C compiler that "
         "knows vector types",
         command,
         done.stderr.strip()[:300],
