@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zoo.datasets import AtomsDataset
-from zoo.training.metrics import UNITS, assess
+from zoo.training.metrics import UNITS, assess, determination
 
 
 def test_errors_are_those_of_numpy(dataset: AtomsDataset, tiny: Any) -> None:
@@ -44,3 +44,18 @@ def test_offsets_per_element_do_not_count(dataset: AtomsDataset, tiny: Any) -> N
 def test_what_is_not_labelled_is_not_reported(mixed: Any, tiny: Any) -> None:
     dataset = AtomsDataset.from_atoms(mixed, keys={"energy": None})
     assert {name.partition("_")[0] for name in assess(tiny(), dataset).metrics} == {"forces"}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_explained_variance_is_that_of_numpy_and_does_not_turn(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    target = scale * (rng.normal(size=(30, 3)) * [1.0, 0.3, 0.0] + [5.0, 0.0, 0.0])
+    predicted = target + 0.2 * scale * rng.normal(size=(30, 3))
+    residual = ((target - predicted) ** 2).sum()
+    expected = 1 - residual / ((target - target.mean(0)) ** 2).sum()
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    for matrix in (np.eye(3), turn):
+        pair = [torch.from_numpy(value @ matrix) for value in (predicted, target)]
+        assert determination(*pair) == pytest.approx(expected, rel=1e-6)
+    assert determination(pair[0][:1], pair[1][:1]) is None
+    assert determination(pair[0], torch.ones(30, 3, dtype=torch.float64)) is None

@@ -100,10 +100,10 @@ def test_labels_and_heads_have_the_same_names():
 
 def test_errors_of_every_property_have_units(trained):
     found = trained.metrics["test"]
-    assert sorted(found) == sorted(f"{name}_mae" for name in TARGETS)
+    assert set(found) == {f"{name}_{kind}" for name in TARGETS for kind in ("mae", "r2")}
     assert all(np.isfinite(value) for value in found.values())
     saved = zoo.load(trained.path, check=True)
-    entries = {(m.target, m.split): m for m in saved.manifest.metrics}
+    entries = {(m.target, m.split): m for m in saved.manifest.metrics if m.name == "mae"}
     assert entries["dipole_norm", "test"].unit == "e Å"
     assert entries["gap", "val"].unit == "meV"
     outputs = saved.manifest.outputs
@@ -203,10 +203,11 @@ def test_fine_tuning_goes_by_the_labels_that_the_model_predicts(trained, data, t
         progress=lambda line: None,
         **options,
     )
-    assert set(report.metrics["fine_tuned"]) == {f"{name}_mae" for name in TARGETS}
     before, after = report.metrics["zero_shot"], report.metrics["fine_tuned"]
-    assert min(after[name] / before[name] for name in after) < 0.9
-    assert {row["error"] for row in report.details["before_after"]} == set(after)
+    errors = {f"{name}_mae" for name in TARGETS}
+    assert set(after) == errors | {f"{name}_r2" for name in TARGETS}
+    assert min(after[name] / before[name] for name in errors) < 0.9
+    assert {row["error"] for row in report.details["before_after"]} == errors
     outputs = zoo.load(tmp_path / "tuned").manifest.outputs
     assert {outputs[name].level_of_theory for name in TARGETS} == {"made up"}
     with pytest.raises(CapabilityError, match="no energy head"):

@@ -41,8 +41,9 @@ def evaluate(
     Returns:
         Metric -> value, in the units of `UNITS`: `energy_mae` (meV), `energy_mae_offset` (meV,
         the best constant per element taken off), `energy_mae_per_atom` (meV/atom), `forces_mae`
-        and `forces_rmse` (meV/Å), `forces_cosine`, `stress_mae` (meV/Å³); only what the data set
-        labels and the model predicts. Outside atoms the metrics of the model's task, such as
+        and `forces_rmse` (meV/Å), `forces_cosine`, `stress_mae` (meV/Å³), and of
+        each property its `<property>_mae` and `<property>_r2`; only what the data set labels and
+        the model predicts. Outside atoms the metrics of the model's task, such as
         `accuracy` and `balanced_accuracy`.
 
     Raises:

@@ -62,7 +62,7 @@ def command(
     allow_untrained_elements: _common.Untrained = False,
     as_json: _common.Json = False,
 ) -> None:
-    """Errors against labels: energies in meV, forces in meV/Å. Or physical properties."""
+    """Errors against labels: energies in meV, forces in meV/Å, properties with R². Or physics."""
     loading = {"device": device, "allow_untrained_elements": allow_untrained_elements}
     named, united = _common.pairs(keys, "'--key'"), _common.pairs(units, "'--unit'")
     reading = {"split": split, "keys": named or None, "units": united or None, "head": head}

@@ -3,6 +3,8 @@
 `energy_mae_offset` is the mean absolute energy error after the best constant per element is taken
 off (least squares over the evaluated structures): models and labels of different levels of theory
 differ by such constants, which no energy difference within one composition depends on.
+`<property>_r2` is the share of a property's variance over the evaluated structures that the model
+explains.
 """
 
 import math
@@ -13,11 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from torch_geometric.data import Batch
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
+from torchmetrics.functional import r2_score
 
 from zoo.datasets import AtomsDataset, collate
 from zoo.training.losses import PER_ATOM, ratio
@@ -35,6 +38,7 @@ UNITS = {
     "forces_cosine": "",
     "stress_mae": "meV/Å³",
     **{f"{name}_mae": unit for name, unit in ERROR_UNITS.items()},
+    **dict.fromkeys((f"{name}_r2" for name in ERROR_UNITS), ""),
     # of the tasks of other domains; errors of regression in the units of the labels
     "accuracy": "",
     "balanced_accuracy": "",
@@ -61,6 +65,7 @@ HIGHER = frozenset(
         "f1",
         "average_precision",
         "mean_average_precision",
+        *(f"{name}_r2" for name in ERROR_UNITS),
     }
 )
 _MILLI = 1000.0
@@ -229,14 +234,14 @@ def assess(
     Returns:
         Errors, and what parity plots need.
     """
-    known = {"energy", "forces", "stress", *ERROR_UNITS}
-    labels = frozenset(dataset.labels & known & set(model.outputs))
+    known = ("forces", "stress", *ERROR_UNITS)
+    labels = frozenset(dataset.labels & {"energy", *known} & set(model.outputs))
     if not all(bool(dataset[i].pbc.all()) for i in range(len(dataset))):
         labels -= {"stress"}  # only three periodic directions have one
     metrics = ForceFieldMetrics(labels).to(model.device)
     result = Evaluation()
     energies: list[Tensor] = []
-    components: dict[str, list[Tensor]] = {name: [] for name in labels - {"energy"}}
+    components: dict[str, list[Tensor]] = {name: [] for name in known if name in labels}
     chosen = {} if head is None else {"head": head}
     was_training = model.training
     model.eval()
@@ -251,7 +256,7 @@ def assess(
             if "energy" in labels:
                 energies.append(torch.stack([out["energy"], batch.energy]).cpu())
             for name, parts in components.items():
-                parts.append(torch.stack([out[name], batch[name]]).double().flatten(1).cpu())
+                parts.append(torch.stack([out[name], batch[name]]).double().cpu())
             if progress is not None:
                 progress(stop, len(dataset))
     finally:
@@ -263,12 +268,38 @@ def assess(
         residual = remove_offsets(result.numbers, predicted - target)
         result.metrics["energy_mae_offset"] = _MILLI * float(np.abs(residual).mean())
     for name, parts in components.items():
-        predicted, target = torch.cat(parts, dim=1).numpy()
+        pair = torch.cat(parts, dim=1)
+        predicted, target = pair.flatten(1).numpy()
         if name in ERROR_UNITS:
             result.properties[name] = (predicted, target)
+            if (explained := determination(*pair)) is not None:
+                result.metrics[f"{name}_r2"] = explained
         else:
             setattr(result, name, (predicted, target))
     return result
+
+
+def determination(
+    predicted: Float[Tensor, "values *components"], target: Float[Tensor, "values *components"]
+) -> float | None:
+    """R²: 1 - sum (y - p)^2 / sum (y - mean)^2, over values and the components of each.
+
+    The mean is that of each component, so that turning all vectors or tensors changes nothing.
+
+    Args:
+        predicted: p.
+        target: y.
+
+    Returns:
+        At most 1; None where fewer than two values, or equal ones, have no variance.
+    """
+    centre = target.mean(0)
+    spread = (target - centre).square().mean().sqrt()
+    if len(target) < 2 or not bool(spread > 0):
+        return None
+    # torchmetrics takes a variance of less than 1e-4, whatever the unit, for none
+    of_one = [((value - centre) / spread).reshape(-1) for value in (predicted, target)]
+    return float(r2_score(*of_one))
 
 
 def remove_offsets(numbers: list[npt.NDArray[np.int64]], error: Array) -> Array:
