@@ -338,6 +338,29 @@ def test_a_set_of_which_files_did_not_come_does_not_open(cache: Path, tmp_path: 
     assert len(zoo.datasets.open(f"texas?root={place}")) == 1
 
 
+def test_files_that_are_missing_or_damaged_are_told_before_what_the_reader_says(
+    cache: Path, tmp_path: Path
+) -> None:
+    place = raw_sets.place("texas", cache)
+    (place / "out1_graph_edges.txt").write_text("a\tb\nno edge\n")
+    with pytest.raises(DataError, match=r"\(if a file came damaged, zoo data get texas --again"):
+        zoo.datasets.open("texas")
+    with pytest.raises(DataError) as plain:
+        zoo.datasets.open(f"texas?root={place}")
+    assert "--again" not in str(plain.value)
+    with pytest.raises(DataError) as asked:  # what a user asked for is not there
+        zoo.datasets.open("texas", keys={"x": "nothing"})
+    assert "--again" not in str(asked.value)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "out1_graph_edges.txt").write_text((place / "out1_graph_edges.txt").read_text())
+    with pytest.raises(
+        DataError,
+        match=rf"^{mine} lacks out1_node.*8 more; zoo data get texas --into {mine} brings",
+    ):
+        zoo.datasets.open(f"texas?root={mine}")
+
+
 @pytest.mark.parametrize(
     ("entries", "words"),
     [

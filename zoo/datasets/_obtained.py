@@ -1,7 +1,7 @@
 """Opening published sets: by name, from where `zoo data get` put their files, or from a path."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from zoo.datasets._base import Dataset
 from zoo.datasets._query import settings_of
 from zoo.datasets.dataset import AtomsDataset
 from zoo.datasets.published import READERS, recognised
-from zoo.errors import ConfigError, UnsafeFileError
+from zoo.errors import ConfigError, DataError, UnsafeFileError
 
 if TYPE_CHECKING:
     from zoo.datasets._open import Description
@@ -70,20 +70,58 @@ def open_obtained(
     known["settings"] = {key: str(value) for key, value in settings.items()}
     splits = options.splits if options.splits is not None else about.splits
     splits = _published.located(_remote.filled(splits, settings), folder)
-    if about.reader:
-        return _read(about.reader, folder, settings, options.keys, splits, known, name)
-    keys = {**_remote.filled(about.keys, settings), **(options.keys or {})}
-    dataset = open_path(
-        folder / opens if opens else folder,
-        keys=keys or None,
-        units=about.units or None,
-        splits=splits,
-        domain=about.domain,
-        trust_pickle=options.trust_pickle,
-    )
+    try:
+        if about.reader:
+            return _read(about.reader, folder, settings, options.keys, splits, known, name)
+        keys = {**_remote.filled(about.keys, settings), **(options.keys or {})}
+        dataset = open_path(
+            folder / opens if opens else folder,
+            keys=keys or None,
+            units=about.units or None,
+            splits=splits,
+            domain=about.domain,
+            trust_pickle=options.trust_pickle,
+        )
+    except DataError as error:
+        getting = _remote.command(name, settings, about.settings)
+        asked = options.keys is not None or options.splits is not None
+        told = _explained(str(error), getting, folder, settings, files, asked=asked)
+        raise DataError(told) from error
     dataset.metadata |= known
     dataset.source = name
     return dataset
+
+
+def _explained(
+    problem: str,
+    getting: str,
+    folder: Path,
+    settings: Mapping[str, Any],
+    files: Sequence[_remote.Remote],
+    *,
+    asked: bool,
+) -> str:
+    """What a reader said, and what it can't know of the files that it did not open.
+
+    Args:
+        problem: what it said.
+        getting: the command that brings the set.
+        folder: where the files are.
+        settings: of the set.
+        files: of the set.
+        asked: whether it may be for what the user asked that it did not open them.
+    """
+    missing = _remote.lacking(folder, files, settings)
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        return (
+            f"{folder} lacks {', '.join(missing[:3])}{more}; {getting} --into {folder} brings what "
+            f"is missing. {problem}"
+        )
+    unknown = [f for f in _remote.wanted(files, settings) if not (f.md5 or f.sha256 or f.by_hand)]
+    if asked or not unknown or _remote.ROOT in settings:
+        return problem
+    return f"{problem} (if a file came damaged, {getting} --again fetches it anew)"
 
 
 def reader_of(path: Path) -> str | None:

@@ -156,6 +156,22 @@ def _is_there(path: Path) -> bool:
     return not path.name.startswith(".") and path.suffix != ".part"
 
 
+def command(name: str, settings: Mapping[str, Any], allowed: Mapping[str, Any]) -> str:
+    """How `zoo data get` brings a set; names the settings that differ from the defaults."""
+    told = {
+        key: value
+        for key, value in settings.items()
+        if key in allowed and ("default" not in allowed[key] or allowed[key]["default"] != value)
+    }
+    return " ".join(["zoo data get", name, *(f"{key}={value}" for key, value in told.items())])
+
+
+def lacking(place: Path, files: Sequence[Remote], settings: Mapping[str, Any]) -> list[str]:
+    """Files that some settings need and a folder lacks; of archives only their members count."""
+    plain = [file.file for file in wanted(files, settings) if not file.unpack and not file.by_hand]
+    return [name for name in dict.fromkeys(plain) if not (place / name).is_file()]
+
+
 def located(
     name: str,
     opens: str,
@@ -177,27 +193,21 @@ def located(
         DataError: if it is nowhere, not all there, or was not unpacked to the end; says which
             command gets it.
     """
-    told = {
-        key: value
-        for key, value in settings.items()
-        if key in allowed and ("default" not in allowed[key] or allowed[key]["default"] != value)
-    }
-    command = " ".join(["zoo data get", name, *(f"{key}={value}" for key, value in told.items())])
+    getting = command(name, settings, allowed)
     places = list(_folders(name, settings))
     for place in places:
         if any(_is_there(found) for found in place.glob(opens or "*")):
             if any(place.glob(f".*{UNPACKING}")):
-                raise DataError(f"{place} was not unpacked to the end; run: {command}")
-            plain = [] if ROOT in settings else [f for f in wanted(files, settings) if not f.unpack]
-            lacking = [f.file for f in plain if not (place / f.file).is_file()]
-            if lacking:
+                raise DataError(f"{place} was not unpacked to the end; run: {getting}")
+            missing = [] if ROOT in settings else lacking(place, files, settings)
+            if missing:
                 raise DataError(
-                    f"{place} lacks {lacking[0]}, one of {len(lacking)} files of {name} that did "
-                    f"not come; run: {command}"
+                    f"{place} lacks {missing[0]}, one of {len(missing)} files of {name} that did "
+                    f"not come; run: {getting}"
                 )
             return place
     where = f"{opens or 'file'} in {' or '.join(map(str, places))}"
     raise DataError(
         f"{name} is not on this machine: there is no {where}; nothing is downloaded unless asked. "
-        f"Run: {command} (or name a folder that has it: {name}?root=FOLDER)"
+        f"Run: {getting} (or name a folder that has it: {name}?root=FOLDER)"
     )
