@@ -4,6 +4,7 @@
 #   make test    ruff, mypy, pytest
 #   make fuzz    a thousand damaged files for every reader of data
 #   make docs    the site, in site/; make notebooks runs the tutorials again first
+#   make test-cuda   every architecture, weight and recipe on a GPU
 #   make test-docs   the site, built and looked at in a headless Chromium of the system
 #
 # Overridable: PYTHON (3.11 or later), VENV, PIP_ARGS, for example a CPU build of torch:
@@ -23,7 +24,7 @@ INSTALLED_TEST := $(VENV)/.installed-test
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds test fuzz lint docs test-docs notebooks scatter release-weights clean
+.PHONY: help demo demo-seeds test test-cuda fuzz lint docs test-docs notebooks scatter release-weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,7 +47,7 @@ $(INSTALLED_DOCS): $(INSTALLED)
 
 # on small molecules a second thread has too little to do and waits at a barrier for each operation,
 # a thousand times longer where another program runs on its core
-demo demo-seeds test fuzz notebooks: export OMP_NUM_THREADS ?= 1
+demo demo-seeds test test-cuda fuzz notebooks: export OMP_NUM_THREADS ?= 1
 
 demo: $(INSTALLED)
 	$(BIN)/python -m zoo.apps.demo
@@ -61,6 +62,9 @@ lint: $(INSTALLED_TEST)
 
 test: lint
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+test-cuda: $(INSTALLED_TEST)
+	$(BIN)/python -P -m pytest -m cuda tests/cuda $(PYTEST_ARGS)
 
 fuzz: $(INSTALLED_TEST)
 	$(BIN)/python -P -m pytest -m fuzz tests/datasets/test_fuzz.py $(PYTEST_ARGS)

@@ -13,8 +13,15 @@ from torch import nn
 
 import zoo
 from zoo.apps._module import load_module
+from zoo.apps.certify import verify_all
 from zoo.apps.verify import Certificate, verify
-from zoo.errors import ConfigError, GoldenMismatchError, OutputError, UnknownModelError
+from zoo.errors import (
+    ConfigError,
+    DeviceError,
+    GoldenMismatchError,
+    OutputError,
+    UnknownModelError,
+)
 from zoo.testing import BROKEN, CheckResult
 from zoo.testing._honest import HonestPotential
 
@@ -200,3 +207,10 @@ def test_wrong_arguments_are_said(own: Path) -> None:
         load_module("zoo_own_model:Mine", {"width": 3})
     with pytest.raises(ConfigError, match="built already"):
         load_module("zoo_own_model:ready", {"channels": 3})
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(DeviceError, match="no device is called 'gpu'; use 'cpu' or 'cuda'"):
+        zoo.verify("tensornet", device="gpu")
+    with pytest.raises(DeviceError, match="no device is called 'gpu'"):
+        verify_all("tensornet", device="gpu")

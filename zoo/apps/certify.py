@@ -77,6 +77,7 @@ def verify_all(
     *,
     checks: Sequence[str] | None = None,
     seed: int = 0,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> list[Outcome]:
     """Measures every architecture and every checkpoint.
@@ -85,6 +86,7 @@ def verify_all(
         pattern: shell patterns of the names to measure, as for `zoo.list_models`.
         checks: as for `verify`, without what a domain does not have; all if None.
         seed: as for `verify`.
+        device: where to measure.
         progress: told of each outcome as it comes.
 
     Returns:
@@ -93,7 +95,9 @@ def verify_all(
 
     Raises:
         ConfigError: if no name matches.
+        DeviceError: for a device that is not there.
     """
+    hub.find_device(device)
     known = registry.specs()
     names = [(name, "architecture") for name in registry.list_models(pattern) if name in known]
     names += [(name, "checkpoint") for name in registry.list_models(pattern, pretrained=True)]
@@ -101,19 +105,19 @@ def verify_all(
         raise ConfigError(f"nothing is called {pattern!r} (all names: zoo list, also --pretrained)")
     outcomes = []
     for count, (name, kind) in enumerate(names, start=1):
-        outcome = _measure(name, kind, checks, seed)
+        outcome = _measure(name, kind, checks, seed, device)
         outcomes.append(outcome)
         if progress is not None:
             progress(outcome, count, len(names))
     return outcomes
 
 
-def _measure(name: str, kind: str, checks: Sequence[str] | None, seed: int) -> Outcome:
+def _measure(name: str, kind: str, checks: Sequence[str] | None, seed: int, device: str) -> Outcome:
     if kind == "checkpoint" and not hub.at_hand(name):
         reason = f"the authors' file is not on this machine (zoo pull {name})"
         return Outcome(name, kind, reason=reason, skipped=True)
     try:
-        return Outcome(name, kind, verify(name, checks=checks, seed=seed))
+        return Outcome(name, kind, verify(name, checks=checks, seed=seed, device=device))
     except ZooError as problem:
         return Outcome(name, kind, reason=str(problem))
 

@@ -122,6 +122,7 @@ def verify(
     group: str | None = None,
     laws: Mapping[str, Any] | None = None,
     seed: int = 0,
+    device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Certificate:
     """Measures the contract of a model of any domain.
@@ -140,6 +141,7 @@ def verify(
             itself.
         laws: how outputs of unfamiliar names transform.
         seed: of the random structures, and of fresh weights.
+        device: where to measure; None is the CPU for a name, and where it lies for a module.
         progress: told of each result as it comes.
 
     Returns:
@@ -148,9 +150,13 @@ def verify(
     Raises:
         UnknownModelError: for a name that is neither weights nor an architecture.
         ConfigError: for an unknown check, or a module that can't be imported or built.
+        DeviceError: for a device that is not there.
         OutputError: if the certificate can't be written.
     """
+    place = None if device is None else hub.find_device(device)
     target = _resolve(subject, seed)
+    if place is not None:
+        target.model.to(place)
     contract = None if checks is None else [name for name in checks if name != "golden"]
     steps = contract_plan(contract, domain=domain_of(target.model, domain))
     golden = target.kind == "checkpoint" and (checks is None or "golden" in checks)

@@ -17,7 +17,8 @@ Write = Annotated[
     bool,
     typer.Option(
         "--write/--no-write",
-        help="With --all: keep those of architectures in models/_certificates.yaml.",
+        help="Keep the certificate in the manifest of a saved folder; with --all: those of "
+        "architectures in models/_certificates.yaml.",
     ),
 ]
 
@@ -41,6 +42,7 @@ def command(
         list[str], typer.Option("--check", help="Only this check; may be repeated.")
     ] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Of structures and fresh weights.")] = 0,
+    device: _common.Device = "cpu",
     every: Every = False,
     write: Write = False,
     output: Annotated[
@@ -53,14 +55,17 @@ def command(
 
     With --all: one line for each architecture and checkpoint.
     """
-    if write and (not every or checks or seed):
-        raise typer.BadParameter("goes with --all, every check and seed 0", param_hint="'--write'")
+    if write and (module is not None or checks or seed or device != "cpu"):
+        raise typer.BadParameter(
+            "goes with a saved folder or --all, every check, seed 0 and the CPU",
+            param_hint="'--write'",
+        )
     if every:
         if any((module, output, arguments, domain)):
             raise typer.BadParameter(
                 "goes without --module, --set, --domain and -o", param_hint="'--all'"
             )
-        _verify_all(name or "*", checks, seed, write=write, as_json=as_json)
+        _verify_all(name or "*", checks, seed, device, write=write, as_json=as_json)
         return
     if (name is None) is (module is None):
         raise typer.BadParameter("give either a NAME or --module", param_hint="NAME")
@@ -75,7 +80,11 @@ def command(
 
     subject = name if module is None else load_module(module, values)
     assert subject is not None  # one of the two was given
-    _verify(subject, output, checks, domain, seed, as_json=as_json)
+    if write:
+        from zoo import hub
+
+        hub.find(str(subject))  # only weights have a manifest
+    _verify(subject, output, checks, domain, seed, device, write=write, as_json=as_json)
 
 
 def _verify(
@@ -84,7 +93,9 @@ def _verify(
     checks: list[str],
     domain: str | None,
     seed: int,
+    device: str,
     *,
+    write: bool,
     as_json: bool,
 ) -> None:
     """One line for each check of one model."""
@@ -97,17 +108,24 @@ def _verify(
             checks=checks or None,
             domain=domain,
             seed=seed,
+            device=device,
             progress=lambda result, done, total: report(done, total),
         )
     rows = certificate.rows()
     counts = ", ".join(f"{count} {state}" for state, count in certificate.counts.items())
     text = f"{_common.table(rows, list(rows[0]))}\n{certificate.name}: {counts}"
+    if write and certificate.passed:
+        from zoo import hub
+
+        text += f"\nwrote {hub.annotate(subject, certificate=certificate.to_dict())}"
     _common.emit(certificate.to_dict(), text, as_json=as_json)
     if not certificate.passed:
         raise typer.Exit(_common.CHECK_FAILED)
 
 
-def _verify_all(pattern: str, checks: list[str], seed: int, *, write: bool, as_json: bool) -> None:
+def _verify_all(
+    pattern: str, checks: list[str], seed: int, device: str, *, write: bool, as_json: bool
+) -> None:
     """One line for each architecture and checkpoint, and what they come to."""
     from zoo.apps.certify import verify_all, write_certificates
 
@@ -116,6 +134,7 @@ def _verify_all(pattern: str, checks: list[str], seed: int, *, write: bool, as_j
             pattern,
             checks=checks or None,
             seed=seed,
+            device=device,
             progress=lambda outcome, done, total: report(done, total),
         )
     rows = [outcome.row() for outcome in outcomes]

@@ -107,7 +107,7 @@ def load(
         DeviceError: for a device that is not there or a dtype that is no floating point.
         CapabilityError: for weights of another domain than `domain`.
     """
-    target = _device(device)
+    target = find_device(device)
     if dtype is not None and not dtype.is_floating_point:
         raise DeviceError(f"{dtype} is no floating-point precision; use torch.float32 or float64")
     path = find(ref)
@@ -162,7 +162,12 @@ def check_golden(model: nn.Module, manifest: Manifest, folder: Path) -> None:
         golden.check(model, tensors, manifest.golden, name=manifest.name)
 
 
-def _device(device: str | torch.device) -> torch.device:
+def find_device(device: str | torch.device) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        DeviceError: if there is none, or not on this machine.
+    """
     try:
         target = torch.device(device)
     except RuntimeError as problem:
