@@ -294,6 +294,12 @@ def changelog() -> str:
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").strip()
 
 
+def script(name: str) -> str:
+    """A shipped script beside the recipes; it takes another machine to run it."""
+    text = (share.folder("recipes") / name).read_text(encoding="utf-8").strip()
+    return f"```bash\n{text}\n```"
+
+
 FILLERS: dict[str, Callable[..., str]] = {
     "api": api,
     "architectures": architectures,
@@ -304,6 +310,7 @@ FILLERS: dict[str, Callable[..., str]] = {
     "models": models,
     "nbody": nbody,
     "recipes": recipes,
+    "script": script,
     "symmetries": symmetries,
     "table": table,
     "verbs": verbs,

@@ -24,6 +24,7 @@ OPTIONAL = {
     "tensorboard",
     "tensorly",
     "torch_scatter",
+    "torch_sim",
     "wandb",
 }
 EXTRAS = ROOT / "zoo" / "_extras.py"  # imports them by name, when asked

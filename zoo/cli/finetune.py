@@ -126,10 +126,12 @@ def command(
             raise typer.BadParameter(f"{key} has a place of its own: --{own}", param_hint="'--set'")
     output = _common.check_output(output, folder=True)
     from zoo.training.finetune import finetune
+    from zoo.training.prepare import is_first_process
 
     options |= {key: value for key, value in given.items() if value is not None}
     report = finetune(name, data, output=output, **options)
-    _common.emit(report.to_dict(), _outcome(report), as_json=as_json)
+    if is_first_process():
+        _common.emit(report.to_dict(), _outcome(report), as_json=as_json)
 
 
 def _outcome(report: Any) -> str:

@@ -60,6 +60,7 @@ def command(
             changes["trainer.seed"] = seed
         _sweep(recipe, grid, by, as_json, output, tier, changes, resume, overwrite)
         return
+    from zoo.training.prepare import is_first_process
     from zoo.training.runner import train
 
     report = train(
@@ -71,7 +72,8 @@ def command(
         overwrite=overwrite,
         overrides=changes,
     )
-    _common.emit(report.to_dict(), _common.errors(report), as_json=as_json)
+    if is_first_process():
+        _common.emit(report.to_dict(), _common.errors(report), as_json=as_json)
 
 
 def _sweep(

@@ -12,6 +12,7 @@ from zoo.training.batches import EpochBatches
 from zoo.training.recipe import TrainerSection
 
 PREFETCH = 4  # batches that each worker prepares ahead
+GRACE = 20  # seconds between a request to a worker to end and its end
 
 
 class BatchesModule(pl.LightningDataModule):
@@ -94,7 +95,14 @@ class BatchesModule(pl.LightningDataModule):
 def _leave_signals(worker: int) -> None:
     """Ctrl-C and requests to end are the trainer's business; it ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(number: int, frame: Any) -> None:
+    """A scheduler asks all processes of a job at once, and a trainer whose workers are gone can't
+    stop in order: so much time it has."""
+    signal.alarm(GRACE)
 
 
 def _same(batch: Any) -> Any:

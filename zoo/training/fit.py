@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from zoo.datasets import AtomsDataset
 from zoo.errors import DataError, Interrupted, OutputError, RecipeError
-from zoo.training import loggers, sharding
+from zoo.training import cluster, loggers, sharding
 from zoo.training._base import Penalty, TrainingTask
 from zoo.training._loading import BatchesModule
 from zoo.training.callbacks import Clock, History, Progress
@@ -253,6 +253,7 @@ def _check_frames(recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> Non
 def _check(model: Any, recipe: Recipe) -> None:
     """Refuses what can't be run as it is."""
     sharding.check(recipe)
+    cluster.check(recipe)
     loggers.check(recipe)
     _check_compiles(model, recipe)
     if not any(p.requires_grad for p in model.parameters()):
@@ -267,6 +268,7 @@ def _trainer(recipe: Recipe, model: Any, written: list[Logger], callbacks: list[
         devices=options.devices,
         num_nodes=options.num_nodes,
         strategy=sharding.strategy(recipe, model),
+        plugins=cluster.environment(),
         max_epochs=-1,  # the clock counts steps, so that a run can stop inside an epoch and go on
         gradient_clip_val=options.clip,
         callbacks=callbacks,

@@ -52,17 +52,19 @@ def open_run(
         OutputError: the folder holds a run already, and neither is asked for.
         RecipeError: resuming with other settings.
     """
-    if not is_first_process():
-        return
     state = folder / STATE / LAST
-    if resume and state.is_file():
+    goes_on = resume and state.is_file()
+    # every process checks, so that all of them end where one would; the first one writes
+    if goes_on:
         _same_settings(folder / name, settings)
     elif not overwrite and ((folder / "manifest.yaml").exists() or state.exists()):
         raise OutputError(
             f"output folder {folder}: holds a run already; choose another folder, or say "
             "resume (go on) or overwrite (start again)"
         )
-    else:
+    if not is_first_process():
+        return
+    if not goes_on:
         state.unlink(missing_ok=True)
         (folder / STATE / BEST).unlink(missing_ok=True)
     write_atomic(folder / name, yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))

@@ -8,7 +8,7 @@ from zoo import datasets
 from zoo.datasets import AtomsDataset
 from zoo.errors import RecipeError
 from zoo.models._atomistic import AtomisticModel
-from zoo.training import loggers, prepare, properties, sharding, symmetry
+from zoo.training import cluster, loggers, prepare, properties, sharding, symmetry
 from zoo.training import recipe as recipes
 from zoo.training.fit import Line, check_writable, fit
 from zoo.training.metrics import Evaluation, assess
@@ -171,6 +171,7 @@ def start(recipe: Recipe, where: Callable[[str], str] = str) -> Any:
     """
     loggers.check(recipe)
     sharding.check(recipe)
+    cluster.check(recipe)
     model = prepare.build(recipe)
     symmetry.check(model, recipe)
     prepare.check_name(recipe.name, model.architecture)

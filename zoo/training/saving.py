@@ -167,6 +167,9 @@ def _random_states(trainer: pl.Trainer) -> list[dict[str, Tensor]]:
 class Interrupts(Callback):
     """Ctrl-C ends the run between two steps, with the state saved; a second one at once.
 
+    So do SIGUSR1, which job schedulers can send before the time is up, and among several processes
+    a request to terminate; whichever of them is asked, all stop after the same step.
+
     Inside a long epoch the state is also saved from time to time, so that a kill costs no more
     than the steps since then.
 
@@ -177,6 +180,12 @@ class Interrupts(Callback):
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
         self.asked = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes SIGTERM over from the trainer, which gives it back at its end: its own handler
+        talks to the other processes in the middle of whatever they are talking about."""
+        if trainer.world_size > 1 and _in_main_thread():
+            signal.signal(signal.SIGTERM, self._request)
 
     def on_train_batch_end(
         self,
@@ -219,18 +228,29 @@ class Interrupts(Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes SIGINT over for the duration of the context; only the main thread may."""
-        if threading.current_thread() is not threading.main_thread():
+        """Takes SIGINT over for the duration of the context, and SIGUSR1 unless somebody else has;
+        only the main thread may."""
+        if not _in_main_thread():
             yield
             return
-        before = signal.getsignal(signal.SIGINT)
-        signal.signal(signal.SIGINT, self._ask)
+        before = {signal.SIGINT: signal.signal(signal.SIGINT, self._ask)}
+        if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+            before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._request)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.asked:
             raise Stopped("interrupted twice: stopped without saving the running epoch")
         self.asked = True
+
+    def _request(self, number: int, frame: Any) -> None:
+        """Schedulers may ask more than once."""
+        self.asked = True
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
