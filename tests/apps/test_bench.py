@@ -1,12 +1,13 @@
 """The benchmark measures what it says; no number is judged here."""
 
 import mmap
+import time
 
 import pytest
 import torch
 
 from zoo import registry
-from zoo.apps import _bench_models, _peers, _peers_fairchem, bench
+from zoo.apps import _bench_models, _peers, _peers_fairchem, _peers_pyg, bench
 from zoo.apps._memory import peak_memory, reset_peak
 from zoo.apps._timing import interleaved, machine, median_ratio
 from zoo.errors import MissingExtraError
@@ -50,6 +51,15 @@ def test_rows(monkeypatch):
 def test_memory_is_measured_in_a_process_of_its_own():
     row = bench._memory("tensornet-s", None)
     assert row["ours"] > 1 and row["peer"] is None
+
+
+def test_construction_is_compared_where_the_peer_takes_long(monkeypatch):
+    made = []
+    monkeypatch.setattr(_peers_pyg, "build", lambda name: made.append(name) or time.sleep(0.2))
+    (row,) = bench._construction("dimenetpp")
+    assert made == ["dimenetpp"] * 3
+    assert row["peer"] >= 200 and row["ratio"] > 1
+    assert bench._construction("tensornet") == bench._construction("tensornet-s") == []
 
 
 def test_missing_peer_says_how_to_get_it(tmp_path, monkeypatch):

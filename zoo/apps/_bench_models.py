@@ -25,12 +25,16 @@ class Match:
         make: the steps of both sides, "ours" and "peer", from the folder of peers and a batch.
         target: the ratio that is aimed at.
         trained: the preset whose training is compared with a bare loop.
+        memory: the ratio of peak memory, the peer's over ours, that is aimed at.
+        build: makes "ours" and the "peer" anew, where that takes the peer long.
     """
 
     package: str
     make: Callable[[Path | None, Data], dict[str, Step]]
     target: str
     trained: str
+    memory: str = ">= 1"
+    build: Mapping[str, Callable[[], object]] | None = None
 
 
 def training_step(model: nn.Module, batch: Data, energy: bool = True) -> Step:
@@ -139,13 +143,26 @@ def _dimenet(name: str, batch: Data) -> dict[str, Step]:
     return {"ours": training_step(ours, batch), "peer": step}
 
 
+def _build(name: str) -> dict[str, Callable[[], object]]:
+    return {"ours": lambda: registry.create(name), "peer": lambda: _peers_pyg.build(name)}
+
+
 #: architectures whose authors' implementation, or another known one, can be run beside ours
 MATCHES: Mapping[str, Match] = {
     "dimenet": Match(
-        "torch_geometric", lambda _, batch: _dimenet("dimenet", batch), ">= 2", "dimenet-s"
+        "torch_geometric",
+        lambda _, batch: _dimenet("dimenet", batch),
+        ">= 2",
+        "dimenet-s",
+        build=_build("dimenet"),
     ),
     "dimenetpp": Match(
-        "torch_geometric", lambda _, batch: _dimenet("dimenetpp", batch), ">= 2", "dimenetpp-s"
+        "torch_geometric",
+        lambda _, batch: _dimenet("dimenetpp", batch),
+        ">= 2",
+        "dimenetpp-s",
+        memory=">= 1.43",  # 0.7 times the peer's
+        build=_build("dimenetpp"),
     ),
     "tensornet": Match("torchmdnet", _tensornet, ">= 1.5", "tensornet"),
     "equiformer_v2": Match("fairchem", _equiformer_v2, ">= 3", "equiformer_v2-s"),

@@ -26,9 +26,13 @@ enum {{ LANES = WIDTH / sizeof(T) }};
   long c = 0; \\
   for (; c + LANES <= (count); c += LANES) {{ typedef V N; __VA_ARGS__ }} \\
   for (; c < (count); c++) {{ typedef T N; __VA_ARGS__ }} }}
+typedef T Q __attribute__((vector_size(16)));
 static inline T total(V s) {{
-  T sum = 0;
-  for (int i = 0; i < LANES; i++) sum += s[i];
+  union {{ V whole; Q parts[WIDTH / 16]; }} u = {{ s }};
+  Q q = u.parts[0];
+  for (int i = 1; i < WIDTH / 16; i++) q += u.parts[i];
+  T sum = q[0] + q[1];
+  for (int i = 2; i < 16 / (int)sizeof(T); i += 2) sum += q[i] + q[i + 1];
   return sum;
 }}
 """

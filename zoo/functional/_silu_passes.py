@@ -48,8 +48,10 @@ def slope(g: Tensor, x: Tensor, more: Tensor | None = None, out: Tensor | None =
     return out
 
 
-def both(t: Tensor, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """t silu'(x), g silu'(x) and t g silu''(x)."""
+def both(
+    t: Tensor, g: Tensor, x: Tensor, *, spent: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """t silu'(x), g silu'(x) and t g silu''(x); `spent`: the first may be written over t."""
     call = _program(x, t, g)
     if call is None:
         s = torch.sigmoid(x)
@@ -57,7 +59,8 @@ def both(t: Tensor, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         curved = torch.addcmul(s, s, s, value=-1).mul_(inner).mul_(g).mul_(t)
         along, back = (torch.ops.aten.silu_backward(v, x) for v in (t, g))
         return along, back, curved
-    along, back, curved = (torch.empty_like(x) for _ in range(3))
+    along = t if spent else torch.empty_like(x)
+    back, curved = torch.empty_like(x), torch.empty_like(x)
     _run(call.both, t, g, x, along, back, curved)
     return along, back, curved
 

@@ -133,7 +133,7 @@ class _Back(Function):
         along, curves, found = t, [], []
         for g, z, weight in zip(above, before, weights, strict=True):
             tangent = along @ weight.T
-            out, back, curved = passes.both(tangent, g, z)
+            out, back, curved = passes.both(tangent, g, z, spent=True)
             curves.append(curved)
             found.append(back.T @ along if wanted else None)
             along = out
