@@ -10,6 +10,7 @@ from typing import Any
 
 import ase.io
 import numpy as np
+import raw_relaxations
 from ase.db import connect
 from data_samples import frames, md17
 
@@ -180,6 +181,10 @@ def _opened(**options: Any) -> Callable[[Path], Any]:
     return lambda path: zd.open(path, **options)
 
 
+def _relaxations(folder: Path) -> Path:
+    return raw_relaxations.write(folder / "Data06.lmdb", raw_relaxations.records(3))
+
+
 ATOMS = [
     Whole("extxyz", _extxyz, _opened(), count_xyz),
     Whole("extxyz streamed", _extxyz, _streamed, count_xyz),
@@ -191,5 +196,6 @@ ATOMS = [
     Whole("json", _json, _opened(), count_json),
     Whole("aselmdb", _aselmdb, _opened(), lambda path: None),
     Whole("lmdb", _lmdb, _opened(), count_meta),
+    Whole("pubchemqcr", _relaxations, _opened(), lambda path: None),
     Whole("yaml", _described, _opened(), lambda path: 4),
 ]

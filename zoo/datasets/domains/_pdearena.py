@@ -84,4 +84,5 @@ def _runs(file: Path, part: str, most: int) -> np.ndarray:
         found = [entry(group, name, 4, f"{file}: {part}") for name in _FIELDS]
         if len({item.shape for item in found}) > 1 or 0 in found[0].shape:
             raise DataError(f"{file}: {', '.join(_FIELDS)} differ in shape")
-        return np.stack([np.asarray(item[:most], dtype=np.float32) for item in found], axis=2)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
+            return np.stack([np.asarray(item[:most], dtype=np.float32) for item in found], axis=2)

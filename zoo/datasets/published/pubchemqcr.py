@@ -19,7 +19,7 @@ for each atom. The authors divide whole relaxations, drawn by Python's generator
 import random
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +203,8 @@ class Relaxations(LazyFrames):
         return 0
 
     def _raw(self, step: Mapping[str, Any], count: int) -> Raw | None:
-        atoms, slopes = step.get("coordinates") or (), step.get("gradient") or ()
+        atoms: Sequence[Mapping[str, Any]] = step.get("coordinates") or ()
+        slopes: Sequence[Mapping[str, Any]] = step.get("gradient") or ()
         if step.get("energy") is None or len(atoms) != count or len(slopes) != count:
             return None
         if self._stage == "1st_smash" and "charge" in atoms[0]:
