@@ -37,11 +37,17 @@ def measured(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     options = {"create_graph": True} if domain_of(model) == "atoms" else {}
     outputs = subject.model(subject.batch(subject.groups[0]), **options)
     real = {name: value for name, value in outputs.items() if value.is_floating_point()}
-    total = sum(value.double().square().mean() for value in real.values())
+    total = sum(_mixed(value) for value in real.values())
     named = {name: p for name, p in subject.model.named_parameters() if p.requires_grad}
     found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
     gradients = {name: g for name, g in zip(named, found, strict=True) if g is not None}
     return {name: value.detach() for name, value in real.items()}, gradients
+
+
+def _mixed(value: Tensor) -> Tensor:
+    """A mean in which entries have different weights; lengths alone may be fixed by a law."""
+    number = torch.arange(value.numel(), dtype=torch.float64, device=value.device)
+    return (value.double().flatten() * torch.cos(number)).sum() / max(value.numel(), 1)
 
 
 def differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, float]:

@@ -195,8 +195,9 @@ class TreeEmbedding(SampleModel):
 
     def _graph(self, edge_index: Tensor) -> Tensor:
         """Distances in the graph; kept, since every step asks for the same."""
-        if self._hops is None or not torch.equal(self._hops[0], edge_index):
-            self._hops = edge_index, graph_distances(edge_index, self.num_nodes)
+        edges = edge_index.cpu()
+        if self._hops is None or not torch.equal(self._hops[0], edges):
+            self._hops = edges, graph_distances(edges, self.num_nodes)
         return self._hops[1].to(edge_index.device)
 
     @torch.no_grad()

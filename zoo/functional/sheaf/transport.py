@@ -31,7 +31,8 @@ def local_bases(
     neighbours u; nodes with fewer than `size` neighbours are given the nearest others besides. The
     largest entry of each vector is positive, so that numbering nodes otherwise changes nothing
     where the singular values differ. Directions that no neighbour spans (in graphs of `size` nodes
-    or fewer, between equal features) are orthonormal and otherwise arbitrary.
+    or fewer, between equal features) are orthonormal and otherwise arbitrary; the CPU chooses them
+    on every device, or weights would not mean the same on another one.
 
     Args:
         x: features.
@@ -48,8 +49,8 @@ def local_bases(
             f"stalks of dimension {size} can't be tangent to features of dimension {features}; "
             f"take a dimension of 1 to {features}"
         )
-    there = x.double()
-    owner = torch.zeros(nodes, dtype=torch.int64, device=x.device) if owner is None else owner
+    there, pairs = x.double().cpu(), pairs.cpu()
+    owner = torch.zeros(nodes, dtype=torch.int64) if owner is None else owner.cpu()
     ends = torch.cat([pairs, pairs.flip(0)], dim=1)
     listed = ends[1][torch.argsort(ends[0], stable=True)]
     counts = torch.bincount(pairs.flatten(), minlength=nodes)
@@ -66,7 +67,7 @@ def local_bases(
             vectors = torch.linalg.svd(rows, full_matrices=False).Vh[:, :size]
             largest = vectors.gather(2, vectors.abs().argmax(dim=2, keepdim=True))
             bases[part] = (vectors * torch.where(largest < 0, -1.0, 1.0)).mT
-    return bases.to(x.dtype)
+    return bases.to(x)
 
 
 def _differences(
