@@ -60,7 +60,7 @@ def both(
         along, back = (torch.ops.aten.silu_backward(v, x) for v in (t, g))
         return along, back, curved
     along = t if spent else torch.empty_like(x)
-    back, curved = torch.empty_like(x), torch.empty_like(x)
+    curved, back = torch.empty_like(x), torch.empty_like(x)
     _run(call.both, t, g, x, along, back, curved)
     return along, back, curved
 

@@ -46,7 +46,7 @@ class Triplets:
         self._place(edges.target, counts, sizes := _widths(counts))
         #: P_l for each width: (atoms, width i, width k, degrees), zero for i = k and empty slots
         self.matrices: list[Tensor] = []
-        vectors = edges.vectors.index_select(0, self.edge)
+        vectors = _directions(edges, vertex).index_select(0, self.edge)
         for here, filled, (_, width) in zip(
             vectors.split(self.sizes), self.filled.split(self.sizes), sizes, strict=True
         ):
@@ -167,14 +167,18 @@ def _widths(counts: Int[Tensor, " atoms"]) -> list[tuple[Tensor, int]]:
     return [(group, int(counts[group].max())) for group in groups]
 
 
+def _directions(edges: DirectedEdges, vertex: Vertex) -> Tensor:
+    """Unit vectors where they are all that angles need, else vectors."""
+    return edges.vectors / edges.distances[:, None] if vertex == "middle" else edges.vectors
+
+
 def _matrix(vectors: Tensor, filled: Tensor, degrees: int, vertex: Vertex) -> Tensor:
-    """P_l of the angles between the edges around each atom."""
+    """P_l of the angles between the edges around each atom, from their `_directions`."""
     width = filled.shape[1]
     own = torch.eye(width, dtype=torch.bool, device=filled.device)
     kept = filled[:, None, :] & filled[:, :, None] & ~own  # (atoms, i, k)
     if vertex == "middle":  # between j -> i, a reversed vector, and k -> j
-        unit = vectors / vectors.norm(dim=-1, keepdim=True)
-        cosine = -(unit @ unit.mT)
+        cosine = -(vectors @ vectors.mT)
     else:
         back, across = -vectors[:, :, None], vectors[:, None] - vectors[:, :, None]
         squares = torch.where(kept, across.square().sum(-1), 1.0)  # 1: no slope where i = k

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.functional.pair_factors import pair_factors
-from zoo.layers.atomistic._angles import Vertex, _matrix
+from zoo.layers.atomistic._angles import Vertex, _directions, _matrix
 from zoo.layers.atomistic._edges import DirectedEdges
 
 
@@ -38,7 +38,7 @@ class TracedTriplets:
         self.atoms, self.width, self.degrees, self.place = atoms, width, degrees, place
         edge = order.new_zeros(atoms * width).index_copy(0, place, number)
         filled = order.new_zeros(atoms * width).index_copy(0, place, torch.ones_like(place)) > 0
-        vectors = edges.vectors.index_select(0, edge).view(atoms, width, 3)
+        vectors = _directions(edges, vertex).index_select(0, edge).view(atoms, width, 3)
         #: P_l, (atoms, width i, width k, degrees), zero for i = k and empty slots
         self.matrix = _matrix(vectors, filled.view(atoms, width), degrees, vertex)
         # messages of j -> i stand around j as well, in the slot of the reverse edge
