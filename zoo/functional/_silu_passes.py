@@ -48,9 +48,7 @@ def slope(g: Tensor, x: Tensor, more: Tensor | None = None, out: Tensor | None =
     return out
 
 
-def both(
-    t: Tensor, g: Tensor, x: Tensor, *, spent: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
+def both(t: Tensor, g: Tensor, x: Tensor, *, spent: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """t silu'(x), g silu'(x) and t g silu''(x); `spent`: the first may be written over t."""
     call = _program(x, t, g)
     if call is None:
