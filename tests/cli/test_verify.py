@@ -1,10 +1,13 @@
 """`zoo verify`, on our models and on users' own."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from zoo import hub
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -36,12 +39,15 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_architecture_passes(cli: Cli, weights: Path, tmp_path: Path) -> None:
-    code, out, _ = cli("verify", weights, "-o", tmp_path / "out")
+    folder = shutil.copytree(weights, tmp_path / "mine")
+    code, out, _ = cli("verify", folder, "-o", tmp_path / "out", "--write")
     assert code == 0, out
-    assert out.splitlines()[-1].startswith("tensornet-t.test.r1: ")
+    said, wrote = out.splitlines()[-2:]
+    assert said.startswith("tensornet-t.test.r1: ") and str(folder / "manifest.yaml") in wrote
     assert "FAILED" not in out
     stored = json.loads((tmp_path / "out" / "certificate.json").read_text())
-    assert stored["passed"] is True
+    assert stored["passed"] is True and stored["results"]
+    assert hub.read_manifest(folder / "manifest.yaml").certificate == stored
 
 
 def test_a_users_own_model(cli: Cli, own: Path) -> None:
@@ -90,7 +96,8 @@ def test_all_that_match_in_one_table(cli: Cli) -> None:
         ("--all", "--domain", "graph"),
         ("--all", "--set", "lmax=2"),
         ("--all", "-o", "folder"),
-        ("--write",),
+        ("--write", "--seed", "1"),
+        ("--write", "--module", "own_models:build"),
         ("--all", "--write", "--check", "outputs"),
     ],
 )

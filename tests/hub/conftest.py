@@ -26,6 +26,8 @@ from zoo.hub import weights
 from zoo.models.tensornet import TensorNet
 
 NAME = "tensornet-s.tiny.r1"
+#: what lets the tests' weights be published; nobody has measured them
+CERTIFICATE = {"passed": True, "results": []}
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +64,7 @@ def saved(tmp_path: Path, model: TensorNet, structures: list[Atoms]) -> Path:
         name=NAME,
         golden_inputs=structures,
         license={"weights": "CC0-1.0"},
+        certificate=CERTIFICATE,
     )
 
 
@@ -91,8 +94,8 @@ def may_mount() -> bool:
 
 
 def edit(folder: Path, **changes: Any) -> Path:
-    """Rewrites fields of a folder's manifest; None removes one."""
-    path = folder / "manifest.yaml"
+    """Rewrites fields of a manifest, of a folder or alone; None removes one."""
+    path = folder / "manifest.yaml" if folder.is_dir() else folder
     values = yaml.safe_load(path.read_text()) | changes
     path.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}))
     return folder

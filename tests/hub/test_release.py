@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import zoo
-from tests.hub.conftest import NAME, edit, manifest_alone
+from tests.hub.conftest import CERTIFICATE, NAME, edit, manifest_alone
 from zoo import _extras, hub
 from zoo.errors import (
+    CapabilityError,
     CertificateError,
     ConfigError,
     DownloadError,
@@ -87,7 +88,7 @@ def test_a_release_holds_every_shipped_file(tmp_path: Path) -> None:
 def test_a_damaged_file_stops_a_release_before_it_begins(
     tmp_path: Path, saved: Path, shelf: Path
 ) -> None:
-    hub.publish(edit(saved, certificate={"passed": True}), into=shelf)
+    hub.publish(saved, into=shelf)
     path = shelf / f"{NAME}.golden.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -103,10 +104,24 @@ def test_a_damaged_file_stops_a_release_before_it_begins(
 def test_nothing_is_released_without_a_certificate(
     tmp_path: Path, saved: Path, shelf: Path, certificate: Any, words: str
 ) -> None:
-    hub.publish(edit(saved, certificate=certificate), into=shelf)
-    with pytest.raises(CertificateError, match=words):
-        hub.release(tmp_path / "release")
-    assert not (tmp_path / "release").exists()
+    hub.publish(saved, into=shelf)
+    bare = edit(saved, certificate=certificate)
+    edit(shelf / f"{NAME}.yaml", certificate=certificate)
+    for publish in (
+        lambda: hub.release(tmp_path / "release"),
+        lambda: hub.upload(bare, tmp_path / "release"),
+        lambda: hub.publish(bare, into=tmp_path / "release"),
+    ):
+        with pytest.raises(CertificateError, match=words):
+            publish()
+        assert not (tmp_path / "release").exists()
+
+
+def test_authors_weights_are_theirs_to_publish(tmp_path: Path, saved: Path) -> None:
+    name = "dimenet-authors-mu.qm9.r1"  # nothing of it is fetched
+    with pytest.raises(CapabilityError, match=rf"only they publish: {name} from https://"):
+        hub.upload([saved, name], tmp_path / "to")
+    assert not (tmp_path / "to").exists()
 
 
 def test_every_shipped_manifest_has_one() -> None:
@@ -129,7 +144,8 @@ def test_a_digest_never_changes_its_bytes(tmp_path: Path, saved: Path) -> None:
 def test_a_name_never_changes_its_weights(tmp_path: Path, saved: Path) -> None:
     hub.upload([saved, SHIPPED], tmp_path / "to")
     before = tree(tmp_path / "to")
-    other = zoo.save(zoo.create("tensornet", num_layers=0), tmp_path / "other", name=NAME)
+    fresh = zoo.create("tensornet", num_layers=0)
+    other = zoo.save(fresh, tmp_path / "other", name=NAME, certificate=CERTIFICATE)
     with pytest.raises(OutputError, match=f"other weights called {NAME}.*next revision"):
         hub.upload(other, tmp_path / "to")
     assert tree(tmp_path / "to") == before

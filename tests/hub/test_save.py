@@ -130,7 +130,7 @@ def test_published_weights_load_by_name(saved: Path, shelf: Path, structures: li
 
 def test_measurements_are_added_to_manifest_and_card(saved: Path, shelf: Path) -> None:
     result = {"name": "rotation", "dtype": "float64", "status": "passed", "error": 3.1e-14}
-    certificate = {"group": "O(3)", "results": [{**result, "tolerance": 1e-9}]}
+    certificate = {"group": "O(3)", "passed": True, "results": [{**result, "tolerance": 1e-9}]}
     before = hub.read_manifest(saved / "manifest.yaml")
     assert hub.annotate(saved, certificate=certificate) == saved / "manifest.yaml"
     after = hub.read_manifest(saved / "manifest.yaml")
@@ -149,7 +149,7 @@ def test_names_are_immutable(saved: Path, shelf: Path, model: TensorNet) -> None
     hub.publish(saved, into=shelf)  # the same weights again: nothing changes
     with torch.no_grad():
         model.readout.weight += 1
-    other = zoo.save(model, saved.parent / "other", name=NAME)
+    other = zoo.save(model, saved.parent / "other", name=NAME, certificate={"passed": True})
     with pytest.raises(OutputError, match="immutable"):
         hub.publish(other, into=shelf)
 

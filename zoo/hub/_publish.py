@@ -8,6 +8,7 @@ from zoo._files import write_atomic
 from zoo.errors import ConfigError, OutputError
 from zoo.hub import cache
 from zoo.hub._obtain import find
+from zoo.hub._release import require_certified
 from zoo.hub._save import OURS, plain
 from zoo.hub.manifest import Manifest, build, read
 
@@ -57,11 +58,13 @@ def publish(folder: str | Path, *, into: str | Path) -> Path:
         The manifest there, `<name>.yaml`; its files lie beside it.
 
     Raises:
+        CertificateError: if it has no certificate, or one that did not pass.
         OutputError: if other weights of this name are there already, since names are immutable,
             or the files are larger than the package ships (5 MB each, 40 MB in all).
     """
     folder, into = Path(folder), Path(into)
     manifest = read(folder / _catalog.MANIFEST)
+    require_certified([manifest])
     target = into / f"{manifest.name}.yaml"
     if target.exists() and read(target).weights.sha256 != manifest.weights.sha256:
         raise OutputError(

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo import _card, _catalog
-from zoo.errors import CertificateError, ConfigError, IntegrityError, OutputError
+from zoo.errors import CapabilityError, CertificateError, ConfigError, IntegrityError, OutputError
 from zoo.hub import _stores
 from zoo.hub._bundle import Stored, gather
+from zoo.hub._obtain import find
 from zoo.hub._stores import Item, Store
 from zoo.hub.download import Progress
 from zoo.hub.manifest import Manifest, read
@@ -63,11 +64,21 @@ def release(folder: str | Path = "release", *, progress: Progress | None = None)
     """
     manifests = [read(path) for path in _catalog.checkpoints().values()]
     ours = [manifest for manifest in manifests if manifest.authors is None]
-    _require_certified(ours)
+    require_certified(ours)
     return upload([manifest.name for manifest in ours], str(folder), progress=progress)
 
 
-def _require_certified(manifests: Sequence[Manifest]) -> None:
+def _require_ours(refs: Sequence[str | Path]) -> None:
+    theirs = [m for m in (read(find(ref)) for ref in refs) if m.authors is not None]
+    if theirs:
+        where = ", ".join(f"{m.name} from {m.authors.url}" for m in theirs if m.authors)
+        raise CapabilityError(
+            f"these are the authors' own weights, which only they publish: {where}. Whoever wants "
+            "them loads them by name; what you made of them, save under a name of your own"
+        )
+
+
+def require_certified(manifests: Sequence[Manifest]) -> None:
     """Nothing is released whose symmetry and limits nobody has measured."""
     bare = [m.name for m in manifests if not m.certificate]
     failed = [
@@ -77,9 +88,8 @@ def _require_certified(manifests: Sequence[Manifest]) -> None:
         words = [f"{len(bare)} have none ({', '.join(bare)})"] if bare else []
         words += [f"{len(failed)} did not pass ({', '.join(failed)})"] if failed else []
         raise CertificateError(
-            f"weights are released with a certificate that passed; {' and '.join(words)}. Measure "
-            "with zoo.verify(NAME), mend what fails, and store the result: "
-            "zoo.hub.annotate(NAME, certificate=zoo.verify(NAME).to_dict())"
+            f"weights are released with a certificate that passed; {' and '.join(words)}. Mend "
+            "what fails, and keep the certificate with them: zoo verify FOLDER --write"
         )
 
 
@@ -92,6 +102,8 @@ def upload(
 ) -> Upload:
     """Publishes models in a folder, or in a repository on Hugging Face.
 
+    Authors' own weights are theirs to publish; they are refused.
+
     Args:
         refs: checkpoints, by name or folder.
         to: a folder, or `hf:<owner>/<repository>`, which must exist (extra `hub`).
@@ -102,12 +114,17 @@ def upload(
         What was written, and the address to load from.
 
     Raises:
+        CapabilityError: for weights that their authors publish.
+        CertificateError: if weights have no certificate, or one that did not pass.
         IntegrityError: if a file differs from its manifest, or one there from its name.
         OutputError: if the place can't be written, or a name stands for other weights there.
         OfflineError: for Hugging Face while ZOO_OFFLINE is set.
         MissingExtraError: for Hugging Face without its package.
     """
-    models = gather([refs] if isinstance(refs, (str, Path)) else refs)
+    given = [refs] if isinstance(refs, (str, Path)) else list(refs)
+    _require_ours(given)  # before anything is fetched
+    models = gather(given)
+    require_certified([manifest for manifest, _ in models])
     store = _stores.store(str(to))
     items = _items(models, _index(store, models))
     fixed = {item.path: item for item in items if item.fixed}
