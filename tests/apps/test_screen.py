@@ -171,6 +171,7 @@ def test_ray_data_runs_the_shards(
 ) -> None:
     class Data:
         from_items = staticmethod(_Rows)
+        ActorPoolStrategy = staticmethod(dict)
 
     monkeypatch.setattr(screen, "require", lambda *_, **__: Data)
     screen.screen(weights, structures, tmp_path / "ray", shards=3, ray=True, workers=2)

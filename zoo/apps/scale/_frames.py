@@ -1,6 +1,5 @@
 """The files of dynamics: frames in chunks, and where they stand."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +8,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from zoo._files import write_atomic
-from zoo.errors import DataError
+from zoo.apps.scale._parts import load, npz
 
 #: arrays of a chunk: per structure and time the first three, per atom the others
 FRAME = ("place", "time", "energy", "pos", "velocities", "forces")
+_MEND = "delete the folder and repeat"
 
 
 class Store:
@@ -24,22 +24,22 @@ class Store:
 
     def save(self, frames: dict[str, np.ndarray], chunk: int, state: dict[str, np.ndarray]) -> None:
         """Frames first: a kill between the two repeats the chunk, and writes the same again."""
-        write_atomic(self._chunk(chunk), _npz(frames))
-        write_atomic(self._state, _npz(state))
+        write_atomic(self._chunk(chunk), npz(frames))
+        write_atomic(self._state, npz(state))
 
     def state(self) -> dict[str, np.ndarray] | None:
         """Where the group stood last; None at the beginning."""
-        return _load(self._state) if self._state.is_file() else None
+        return load(self._state, _MEND) if self._state.is_file() else None
 
     def frames(self, structures: Sequence[Atoms], save: int) -> dict[int, list[Atoms]]:
         """The trajectory of each structure."""
         found: dict[int, list[Atoms]] = {}
-        state = _load(self._state)
+        state = load(self._state, _MEND)
         for chunk in range(-(-int(state["step"]) // save) + 1):
             path = self._chunk(chunk)
             if not path.is_file():
                 continue
-            arrays = _load(path)
+            arrays = load(path, _MEND)
             start = 0
             for place, time, energy in zip(
                 arrays["place"], arrays["time"], arrays["energy"], strict=True
@@ -58,17 +58,3 @@ class Store:
 
     def _chunk(self, chunk: int) -> Path:
         return self._folder / f"group-{self._number:06d}-{chunk:06d}.npz"
-
-
-def _npz(arrays: dict[str, np.ndarray]) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, KeyError) as problem:
-        raise DataError(f"{path} is damaged ({problem}); delete the folder and repeat") from problem

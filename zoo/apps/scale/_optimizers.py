@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.apps.scale._pool import largest, per_graph
 
@@ -28,7 +28,7 @@ DT, DT_MAX, GROW, SHRINK, MIX, MIX_DECAY, PATIENCE = 0.1, 1.0, 1.1, 0.5, 0.1, 0.
 
 
 class Optimizer(Protocol):
-    """What both minimisers do."""
+    """What both minimisers do; all that one holds are tensors, its attributes."""
 
     def select(self, rows: Int[Tensor, " rows"], graphs: Int[Tensor, " graphs"]) -> None:
         """Takes over the state of the given old rows and structures, in this order; -1 is new."""
@@ -40,59 +40,78 @@ class Optimizer(Protocol):
 
 
 class LBFGS:
-    """Limited-memory BFGS; see the module."""
+    """Limited-memory BFGS; see the module.
+
+    The recursion goes over coefficients: with rows s_k and y_k, newest first, and L the lower
+    triangle of S Yᵀ, its first loop is L a = S f, q = f - Yᵀ a, its second one
+    Lᵀ c = diag(L) a - h Y q, and the move is h q + Sᵀ c. The rows of a structure lie in one line,
+    lines of all structures filled up with zeros to the same length.
+    """
 
     def __init__(self) -> None:
-        empty = torch.zeros(MEMORY, 0, 3, dtype=torch.float64)
+        empty = torch.zeros(0, MEMORY, 0, dtype=torch.float64)
         self._s, self._y = empty, empty  # newest first; absent pairs are zero
-        self._rho = torch.zeros(MEMORY, 0, dtype=torch.float64)
-        self._last = torch.zeros(2, 0, 3, dtype=torch.float64)  # positions and forces
+        self._products = torch.zeros(0, MEMORY, MEMORY, dtype=torch.float64)  # s_k . y_j
+        self._last = torch.zeros(0, 2, 0, dtype=torch.float64)  # positions and forces
         self._seen = torch.zeros(0, dtype=torch.bool)
 
     def select(self, rows: Int[Tensor, " rows"], graphs: Int[Tensor, " graphs"]) -> None:
         """See `Optimizer`."""
-        self._s, self._y = _taken(self._s, rows, 1), _taken(self._y, rows, 1)
-        self._last = _taken(self._last, rows, 1)
-        self._rho, self._seen = _taken(self._rho, graphs, 1), _taken(self._seen, graphs, 0)
+        for name, values in vars(self).items():
+            setattr(self, name, _taken(values, graphs, 0))
 
     def step(
         self, x: Float[Tensor, "rows 3"], forces: Float[Tensor, "rows 3"], owner: Tensor
     ) -> Float[Tensor, "rows 3"]:
         """See `Optimizer`."""
-        self._learn(x, forces, owner)
         graphs = len(self._seen)
-        known = (self._rho != 0).any(dim=1).nonzero()
-        used = int(known[-1]) + 1 if len(known) else 0
-        q, weights = forces.clone(), []
-        for k in range(used):
-            a = self._rho[k] * _dot(self._s[k], q, owner, graphs)
-            q -= a[owner, None] * self._y[k]
-            weights.append(a)
-        move = q * self._softness(owner)[owner, None]
-        for k in reversed(range(used)):
-            b = self._rho[k] * _dot(self._y[k], move, owner, graphs)
-            move += (weights[k] - b)[owner, None] * self._s[k]
+        place, width = _places(owner, graphs)
+        lines = x.new_zeros(graphs * width, 2, 3)
+        lines[place] = torch.stack([x, forces], dim=1)
+        both = lines.reshape(graphs, width, 2, 3).transpose(1, 2).reshape(graphs, 2, -1)
+        self._learn(both)
+        move = self._move(both[:, 1]).reshape(-1, 3).index_select(0, place)
         return capped(move, owner, graphs)
 
-    def _softness(self, owner: Tensor) -> Tensor:
+    def _move(self, forces: Tensor) -> Tensor:
+        """Both loops, for lines (graphs, width)."""
+        held = self._products.diagonal(dim1=1, dim2=2)  # (graphs, memory), zero where absent
+        known = (held != 0).any(dim=0).nonzero()
+        used = int(known[-1]) + 1 if len(known) else 0
+        s, y, held = self._s[:, :used], self._y[:, :used], held[:, :used, None]
+        lower = self._products[:, :used, :used].tril()
+        lower.diagonal(dim1=1, dim2=2).add_((held[..., 0] == 0).double())
+        a = torch.linalg.solve_triangular(lower, s @ forces[..., None], upper=False)
+        q = forces[..., None] - y.mT @ a
+        softness = self._softness()[:, None, None]
+        rest = held * a - softness * (y @ q)
+        c = torch.linalg.solve_triangular(lower.mT, rest, upper=True)
+        return (softness * q + s.mT @ c)[..., 0]
+
+    def _softness(self) -> Tensor:
         """Inverse curvature along the last step (graphs,)."""
-        squared = _dot(self._y[0], self._y[0], owner, len(self._seen))
-        known = self._rho[0] > 0
-        found = 1.0 / torch.where(known, self._rho[0] * squared, STIFFNESS)
+        squared = self._y[:, 0].square().sum(1)
+        product = self._products[:, 0, 0]
+        found = torch.where(product > 0, product / squared.clamp(min=1e-300), 1.0 / STIFFNESS)
         return found.clamp(1.0 / STIFFEST, 1.0 / SOFTEST)
 
-    def _learn(self, x: Tensor, forces: Tensor, owner: Tensor) -> None:
-        """Puts the last step's differences in front, where there was one."""
-        graphs = len(self._seen)
-        known = self._seen[owner, None]
-        s = torch.where(known, x - self._last[0], 0.0)
-        y = torch.where(known, self._last[1] - forces, 0.0)
-        product = _dot(s, y, owner, graphs)
-        floor = 1e-12 * (_dot(s, s, owner, graphs) * _dot(y, y, owner, graphs)).sqrt()
-        rho = torch.where(product > floor, 1.0 / product, 0.0)
+    def _learn(self, both: Tensor) -> None:
+        """Puts the last step's differences in front, where there was one (graphs, 2, width)."""
+        gap = both.shape[2] - self._last.shape[2]
+        # to the length of the largest structure that is there now; what falls off is zero
+        self._s, self._y, self._last = (
+            nn.functional.pad(values, (0, gap)) for values in (self._s, self._y, self._last)
+        )
+        s, y = torch.where(self._seen[:, None, None], both - self._last, 0.0).unbind(1)
+        product = -(s * y).sum(1)
+        floor = 1e-12 * (s.square().sum(1) * y.square().sum(1)).sqrt()
+        convex = (product > floor)[:, None]
+        s, y = torch.where(convex, s, 0.0), torch.where(convex, -y, 0.0)
         self._s, self._y = _pushed(self._s, s), _pushed(self._y, y)
-        self._rho = _pushed(self._rho, rho)
-        self._last = torch.stack([x, forces])
+        self._products = nn.functional.pad(self._products[:, :-1, :-1], (1, 0, 1, 0))
+        self._products[:, 0] = (self._y @ s[..., None])[..., 0]
+        self._products[:, :, 0] = (self._s @ y[..., None])[..., 0]
+        self._last = both
         self._seen = torch.ones_like(self._seen)
 
 
@@ -145,6 +164,17 @@ def _dot(a: Tensor, b: Tensor, owner: Tensor, graphs: int) -> Tensor:
     return per_graph((a * b).sum(1), owner, graphs)
 
 
+def _places(owner: Int[Tensor, " rows"], graphs: int) -> tuple[Int[Tensor, " rows"], int]:
+    """Where each row stands if all structures had as many as the largest, and how many that is."""
+    counts = torch.bincount(owner, minlength=graphs)
+    width = int(counts.max())
+    order = owner.argsort(stable=True)
+    starts = (counts.cumsum(0) - counts)[owner[order]]
+    place = torch.empty_like(owner)
+    place[order] = owner[order] * width + torch.arange(len(owner)) - starts
+    return place, width
+
+
 def _taken(values: Tensor, index: Tensor, axis: int) -> Tensor:
     """Entries at `index`; zeros where it is -1."""
     shape = list(values.shape)
@@ -155,4 +185,4 @@ def _taken(values: Tensor, index: Tensor, axis: int) -> Tensor:
 
 def _pushed(values: Tensor, new: Tensor) -> Tensor:
     """The newest in front; the oldest falls off."""
-    return torch.cat([new[None], values[:-1]])
+    return torch.cat([new[:, None], values[:, :-1]], dim=1)

@@ -7,19 +7,18 @@ is known by a digest of its model, structures and options: files of another run 
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
+from ase.io import write
 
 from zoo._files import write_atomic
 from zoo.errors import ConfigError, DataError
 from zoo.models._atomistic import AtomisticModel
-
-_PLACE = "part_place"
 
 
 def model_digest(model: Any) -> str:
@@ -48,7 +47,7 @@ def fingerprint(
 
 
 class Parts:
-    """Finished structures in a folder.
+    """What is finished of a run, in files, and where the rest of it stood after the last of them.
 
     Args:
         folder: made if it is missing.
@@ -66,36 +65,63 @@ class Parts:
             claim(mark, run)
         else:
             write_atomic(mark, json.dumps({"run": run}))
+        numbers = [int(path.stem.removeprefix("part-")) for path in self._paths()]
+        self._next = max(numbers, default=-1) + 1
 
-    def read(self) -> dict[int, Atoms]:
-        """What is finished, by number.
+    def read(self) -> list[dict[str, np.ndarray]]:
+        """What is finished, file by file.
 
         Raises:
             DataError: for a damaged file.
         """
-        found: dict[int, Atoms] = {}
-        for path in sorted(self._folder.glob("part-*.extxyz")):
-            try:
-                frames = read(path, index=":", format="extxyz")
-                places = [int(frame.info.pop(_PLACE)) for frame in frames]
-            except Exception as problem:  # ASE's reader raises whatever its parser meets
-                raise DataError(
-                    f"{path} is damaged ({problem}); delete it, and its structures run again"
-                ) from problem
-            found |= dict(zip(places, frames, strict=True))
-        return found
+        return [load(path, "delete it, and its structures run again") for path in self._paths()]
 
-    def write(self, finished: Mapping[int, Atoms]) -> None:
-        """Adds a file of finished structures."""
-        frames = []
-        for place, atoms in finished.items():
-            frame = atoms.copy()
-            frame.calc = atoms.calc
-            frame.info[_PLACE] = place
-            frames.append(frame)
-        # places are in one file only, so the smallest of them names it for good
-        path = self._folder / f"part-{min(finished):09d}.extxyz"
-        write_atomic(path, extxyz(frames))
+    def state(self) -> dict[str, np.ndarray] | None:
+        """Where the run stood when the last part was written; None at the beginning.
+
+        Raises:
+            DataError: for a damaged file.
+        """
+        path = self._state(self._next - 1)
+        mend = "delete it, and its structures start anew"
+        return load(path, mend) if path.is_file() else None
+
+    def write(self, part: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> None:
+        """Adds what was finished since, and where the rest stands.
+
+        The state comes first and its forerunner goes last: whenever the process is killed, the
+        state that belongs to the last part is there.
+        """
+        number, self._next = self._next, self._next + 1
+        write_atomic(self._state(number), npz(state))
+        write_atomic(self._folder / f"part-{number:09d}.npz", npz(part))
+        self._state(number - 1).unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("part-*.npz"))
+
+    def _state(self, number: int) -> Path:
+        return self._folder / f"state-{number:09d}.npz"
+
+
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as a NumPy archive."""
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def load(path: Path, mend: str) -> dict[str, np.ndarray]:
+    """The arrays of a file.
+
+    Raises:
+        DataError: names the file and says how to mend it, if it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as problem:
+        raise DataError(f"{path} is damaged ({problem}); {mend}") from problem
 
 
 def claim(mark: Path, run: str) -> None:

@@ -4,7 +4,7 @@ State is kept on the host in float64, whatever the model's precision: thousands 
 the positions must not be rounded each time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,6 +163,32 @@ class Neighbors:
         near = self._near(pool, index, shift)
         return index[:, near], shift[near]
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The lists, to be restored to the last bit: the order of pairs is that of sums."""
+        pairs, images, pos, cells = zip(*self._kept.values(), strict=True)
+        return {
+            "place": np.array(list(self._kept)),
+            "sizes": np.array([len(entry) for entry in images]),
+            "counts": np.array([len(entry) for entry in pos]),
+            "pairs": torch.cat(pairs, dim=1).numpy(),
+            "images": torch.cat(images).numpy(),
+            "pos": torch.cat(pos).numpy(),
+            "cell": torch.stack(cells).numpy(),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes over what `state` gave."""
+        held = {name: torch.from_numpy(array) for name, array in state.items()}
+        sizes, counts = held["sizes"].tolist(), held["counts"].tolist()
+        entries = zip(
+            held["pairs"].split(sizes, dim=1),
+            held["images"].split(sizes),
+            held["pos"].split(counts),
+            held["cell"],
+            strict=True,
+        )
+        self._kept = dict(zip(held["place"].tolist(), entries, strict=True))
+
     def _near(self, pool: Pool, index: Tensor, shift: Tensor) -> Tensor:
         source, target = index
         pos = pool.fields["pos"]
@@ -232,6 +258,9 @@ class Evaluator:
         skin: of the neighbour lists (Å).
         stress: whether stress is wanted too.
 
+    Attributes:
+        neighbors: the lists.
+
     Raises:
         UnknownHeadError: for a head that the model does not have.
         CapabilityError: for a model without energies.
@@ -242,7 +271,7 @@ class Evaluator:
     ) -> None:
         self._model = model
         self._head = model.find_head(head)
-        self._neighbors = Neighbors(model.cutoff, skin)
+        self.neighbors = Neighbors(model.cutoff, skin)
         self._outputs = ("energy", "forces", "stress") if stress else ("energy", "forces")
 
     def __call__(self, pool: Pool) -> Values:
@@ -253,7 +282,7 @@ class Evaluator:
         """
         model = self._model
         batch = pool.batch(model.dtype)
-        batch.pair_index, batch.pair_shift = self._neighbors.update(pool)
+        batch.pair_index, batch.pair_shift = self.neighbors.update(pool)
         batch.pair_cutoff = torch.full((len(pool),), model.cutoff, dtype=torch.float64)
         out = model(
             batch.to(model.device), outputs=self._outputs, head=self._head, create_graph=False

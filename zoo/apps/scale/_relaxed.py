@@ -1,6 +1,6 @@
 """What becomes of a structure that is relaxed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,26 +49,71 @@ def label(frame: Atoms, values: Values, forces: Tensor, graph: int) -> None:
 
 
 def outcome(frame: Atoms, status: str, steps: int, fmax: float, reason: str) -> Relaxed:
-    """The result, and the same in `info` of a copy without old labels."""
-    atoms = frame.copy()
-    atoms.calc = frame.calc if status in ("converged", "steps") else None
+    """The result, and the same in `info` of the frame, which loses labels that are not its own."""
+    if status not in ("converged", "steps"):
+        frame.calc = None
     said: dict[str, Any] = {"relax_status": status, "relax_steps": steps}
     said |= {"relax_fmax": fmax} if np.isfinite(fmax) else {}
     said |= {"relax_reason": reason} if reason else {}
-    atoms.info |= said
-    return Relaxed(atoms, status, steps, fmax, reason)
+    frame.info |= said
+    return Relaxed(frame, status, steps, fmax, reason)
 
 
-def read(atoms: Atoms) -> Relaxed:
-    """What `outcome` wrote into `info`."""
-    info = atoms.info
-    return Relaxed(
-        atoms,
-        str(info["relax_status"]),
-        int(info["relax_steps"]),
-        float(info.get("relax_fmax", np.nan)),
-        str(info.get("relax_reason", "")),
-    )
+def pack(results: Mapping[int, Relaxed]) -> dict[str, np.ndarray]:
+    """Results as arrays, nothing rounded: `place`, `status`, `steps`, `fmax`, `reason`, `energy`,
+    `cell`, `stress` of each (s,), and `pos` and `forces` of all their atoms (n,).
+
+    Args:
+        results: at least one, by number of the structure.
+    """
+    frames = [result.atoms for result in results.values()]
+    values = [{} if frame.calc is None else frame.calc.results for frame in frames]
+    nothing = np.full(6, np.nan)
+    return {
+        "place": np.array(list(results)),
+        "energy": np.array([found.get("energy", np.nan) for found in values]),
+        "cell": np.stack([frame.cell.array for frame in frames]),
+        "stress": np.stack([found.get("stress", nothing) for found in values]),
+        "pos": np.concatenate([frame.positions for frame in frames]),
+        "forces": np.concatenate(
+            [
+                found.get("forces", np.full((len(frame), 3), np.nan))
+                for frame, found in zip(frames, values, strict=True)
+            ]
+        ),
+    } | {
+        name: np.array([getattr(result, name) for result in results.values()])
+        for name in ("status", "steps", "fmax", "reason")
+    }
+
+
+def unpack(arrays: Mapping[str, np.ndarray], structures: Sequence[Atoms]) -> dict[int, Relaxed]:
+    """What `pack` was given.
+
+    Args:
+        arrays: what it returned.
+        structures: all structures of the run, as they were before.
+    """
+    found = {}
+    start = 0
+    for k, place in enumerate(arrays["place"].tolist()):
+        frame = structures[place].copy()
+        rows = slice(start, start + len(frame))
+        start += len(frame)
+        frame.positions, frame.cell = arrays["pos"][rows], arrays["cell"][k]
+        results: dict[str, Any] = {"energy": float(arrays["energy"][k])}
+        results["forces"] = arrays["forces"][rows]
+        if not np.isnan(arrays["stress"][k]).any():
+            results["stress"] = arrays["stress"][k]
+        frame.calc = SinglePointCalculator(frame, **results)
+        found[place] = outcome(
+            frame,
+            str(arrays["status"][k]),
+            int(arrays["steps"][k]),
+            float(arrays["fmax"][k]),
+            str(arrays["reason"][k]),
+        )
+    return found
 
 
 def counts(results: Sequence[Relaxed]) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """One shard of a screening: structures in, quantities of each out, in one file."""
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 
 from zoo import datasets, hub
 from zoo._files import write_atomic
+from zoo.apps.scale._parts import npz
 from zoo.apps.scale._pool import largest
 from zoo.datasets._frames import Frames
 from zoo.datasets.atoms import narrowed
@@ -74,9 +74,7 @@ class Worker:
         path = self.job.path(shard)
         if not path.is_file():
             rows, refused = self.results(bounds(len(self._dataset), self.job.shards)[shard])
-            stream = io.BytesIO()
-            np.savez(stream, **{"refused": np.array(json.dumps(refused)), **rows})  # type: ignore[arg-type]
-            write_atomic(path, stream.getvalue())
+            write_atomic(path, npz({"refused": np.array(json.dumps(refused)), **rows}))
         return shard
 
     def results(self, places: range) -> tuple[dict[str, np.ndarray], dict[int, str]]:

@@ -7,7 +7,7 @@ Tadmor et al., Phys. Rev. B 59, 235 (1999), atoms in the undeformed cell and a d
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +21,14 @@ from zoo._files import write_atomic
 from zoo.apps.scale._optimizers import OPTIMIZERS
 from zoo.apps.scale._parts import Parts, extxyz, fingerprint
 from zoo.apps.scale._pool import Evaluator, Pool, Values, largest
-from zoo.apps.scale._relaxed import Relaxed, counts, label, outcome, read, to_json
+from zoo.apps.scale._relaxed import Relaxed, counts, label, outcome, pack, to_json, unpack
 from zoo.errors import ConfigError, UnsupportedInputError
 from zoo.models._atomistic import AtomisticModel
 
 #: structures that are kept together in one file meanwhile
 PART = 64
+#: tensors of a run that say where it stands
+_HELD = ("_steps", "_deform", "_plain", "_cell")
 Method = Literal["lbfgs", "fire"]
 Progress = Callable[[int, int], None]
 
@@ -102,23 +104,22 @@ def relax(
     options = Settings(fmax, steps, method, cell, skin, batch_atoms, head)
     options.check()
     done: dict[int, Relaxed] = {}
-    store = None
+    run, store = _Run(model, options, structures), None
     if parts is not None:
         store = Parts(parts, fingerprint(model, structures, vars(options)))
-        done = {place: read(frame) for place, frame in store.read().items()}
-    queue = [(k, structures[k]) for k in range(len(structures)) if k not in done]
-    fresh: dict[int, Atoms] = {}
-    for place, result in _Run(model, options).results(queue):
-        done[place] = result
-        if store is not None:
-            fresh[place] = result.atoms
-            if len(fresh) >= PART:
-                store.write(fresh)
-                fresh = {}
-        if progress is not None:
-            progress(len(done), len(structures))
-    if store is not None and fresh:
-        store.write(fresh)
+        for part in store.read():
+            done |= unpack(part, structures)
+        run.restore(store.state() or {})
+    fresh: dict[int, Relaxed] = {}
+    for finished in run.rounds([k for k in range(len(structures)) if k not in done]):
+        for place, result in finished:
+            done[place] = result
+            fresh[place] = result
+            if progress is not None:
+                progress(len(done), len(structures))
+        if store is not None and (len(fresh) >= PART or len(done) == len(structures)) and fresh:
+            store.write(pack(fresh), run.state())
+            fresh = {}
     return [done[k] for k in range(len(structures))]
 
 
@@ -151,8 +152,11 @@ def relax_to(
 class _Run:
     """One pass over a queue of structures."""
 
-    def __init__(self, model: AtomisticModel, options: Settings) -> None:
+    def __init__(
+        self, model: AtomisticModel, options: Settings, structures: Sequence[Atoms]
+    ) -> None:
         self._options = options
+        self._structures = structures
         self._evaluate = Evaluator(model, head=options.head, skin=options.skin, stress=options.cell)
         self._optimizer = OPTIMIZERS[options.method]()
         self._pool: Pool | None = None
@@ -163,27 +167,65 @@ class _Run:
         self._plain = torch.zeros(0, 3, dtype=torch.float64)
         self._cell = torch.zeros(0, 3, 3, dtype=torch.float64)
 
-    def results(self, queue: Sequence[tuple[int, Atoms]]) -> Iterator[tuple[int, Relaxed]]:
-        """Structures as they are done, with their numbers."""
+    def rounds(self, todo: Sequence[int]) -> Iterator[list[tuple[int, Relaxed]]]:
+        """The structures `todo`, with their numbers, as they are done; between two calls of the
+        model `state` says all there is to know."""
         # largest first: they take the most steps, and the last batches are not theirs alone
-        waiting = sorted(reversed(queue), key=lambda entry: len(entry[1]))
+        waiting = [k for k in reversed(todo) if k not in self._frames]
+        waiting.sort(key=lambda place: len(self._structures[place]))
         while waiting or self._pool is not None:
-            yield from self._fill(waiting)
-            if self._pool is None:
-                continue
-            values, failed = self._values(self._pool)
-            yield from self._leave(values, failed)
-            self._move()
+            finished = list(self._fill(waiting))
+            if self._pool is not None:
+                finished += self._leave(*self._values(self._pool))
+                self._move()
+            if finished:
+                yield finished
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that decides how the run goes on, beside what is finished; nothing at its end."""
+        if self._pool is None:
+            return {}
+        groups = {
+            "pool": self._pool.fields | {"counts": self._pool.counts},
+            "run": {name: getattr(self, name) for name in _HELD},
+            "optimizer": vars(self._optimizer),
+        }
+        arrays = {
+            f"{group}.{n}": v.numpy() for group, held in groups.items() for n, v in held.items()
+        }
+        lists = self._evaluate.neighbors.state()
+        return arrays | {f"neighbors.{name}": array for name, array in lists.items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on from what `state` gave, to the last bit."""
+        groups: dict[str, dict[str, Any]] = {}
+        for name, array in state.items():
+            group, _, rest = name.partition(".")
+            groups.setdefault(group, {})[rest] = array
+        if not groups:
+            return
+        self._evaluate.neighbors.restore(groups.pop("neighbors"))
+        held = {
+            g: {n: torch.from_numpy(v) for n, v in arrays.items()} for g, arrays in groups.items()
+        }
+        counts = held["pool"].pop("counts")
+        self._pool = Pool(held["pool"], counts)
+        vars(self).update(held["run"])
+        vars(self._optimizer).update(held["optimizer"])
+        places = held["pool"]["place"].tolist()
+        self._frames = {place: self._structures[place] for place in places}
 
     # --- joining and leaving ---------------------------------------------------------------
 
-    def _fill(self, waiting: list[tuple[int, Atoms]]) -> Iterator[tuple[int, Relaxed]]:
+    def _fill(self, waiting: list[int]) -> Iterator[tuple[int, Relaxed]]:
         """Lets structures join while there is room; what the model refuses is done at once."""
         room = self._options.batch_atoms - (self._pool.size if self._pool else 0)
         joining: dict[int, Atoms] = {}
-        while waiting and (len(waiting[-1][1]) <= room or (self._pool is None and not joining)):
-            place, frame = waiting.pop()
-            joining[place] = frame
+        while waiting:
+            frame = self._structures[waiting[-1]]
+            if len(frame) > room and (self._pool is not None or joining):
+                break
+            joining[waiting.pop()] = frame
             room -= len(frame)
         try:
             self._enter(joining)
@@ -192,7 +234,7 @@ class _Run:
                 try:
                     self._enter({place: frame})
                 except UnsupportedInputError as problem:
-                    yield place, outcome(frame, "refused", 0, np.nan, str(problem))
+                    yield place, outcome(frame.copy(), "refused", 0, np.nan, str(problem))
 
     def _enter(self, joining: dict[int, Atoms]) -> None:
         """All of them, or none."""

@@ -8,13 +8,12 @@ Structures are read where they lie, by number, and never held in memory together
 
 import functools
 import hashlib
-import io
 import json
 import multiprocessing
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from zoo._extras import require
 from zoo._files import write_atomic
-from zoo.apps.scale._parts import claim, extxyz, model_digest
+from zoo.apps.scale._parts import claim, extxyz, load, model_digest, npz
 from zoo.apps.scale._shards import QUANTITIES, Job, Worker, open_structures
 from zoo.errors import ConfigError, DataError, nearest
 
@@ -218,13 +217,21 @@ def _by_ray(job: Job, worker: Worker, workers: int) -> Iterator[int]:
     shards = data.from_items([{"shard": shard} for shard in todo])
     finished = shards.repartition(len(todo)).map_batches(
         _RayWorker,
-        fn_constructor_args=(job,),
+        fn_constructor_args=(_anywhere(job),),
         batch_size=1,
-        concurrency=min(workers, len(todo)),
+        # as many as there is room for: a fixed number waits for what the machine does not have
+        compute=data.ActorPoolStrategy(min_size=1, max_size=min(workers, len(todo))),
         num_gpus=1 if job.device.startswith("cuda") else 0,
     )
     for row in finished.iter_rows():
         yield int(row["shard"])
+
+
+def _anywhere(job: Job) -> Job:
+    """The same job for processes whose working directory is another."""
+    paths = {name: getattr(job, name) for name in ("model", "source", "folder")}
+    full = {name: str(Path(p).resolve()) for name, p in paths.items() if Path(p).exists()}
+    return replace(job, **full)
 
 
 # --- the end ------------------------------------------------------------------------------------
@@ -244,9 +251,7 @@ def _merge(
     if top is not None:
         chosen = chosen[np.argsort(rows[by][chosen], kind="stable")[:top]]
     folder = Path(job.folder)
-    stream = io.BytesIO()
-    np.savez(stream, **rows)  # type: ignore[arg-type]
-    write_atomic(folder / "results.npz", stream.getvalue())
+    write_atomic(folder / "results.npz", npz(rows))
     write_atomic(
         folder / "kept.extxyz", extxyz([_frame(dataset, rows, k) for k in chosen.tolist()])
     )
@@ -268,11 +273,10 @@ def _gather(job: Job) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     refused: dict[str, str] = {}
     for shard in range(job.shards):
         path = job.path(shard)
+        part = load(path, "delete it and repeat")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                part = dict(arrays)
             refused |= json.loads(str(part.pop("refused")))
-        except (OSError, ValueError, KeyError) as problem:
+        except (ValueError, KeyError) as problem:
             raise DataError(f"{path} is damaged ({problem}); delete it and repeat") from problem
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, refused
