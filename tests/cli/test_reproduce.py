@@ -71,3 +71,11 @@ def test_mistakes(cli: Cli, recipe: Path, tmp_path: Path) -> None:
         assert (found, out) == (code, ""), more
         assert part in err, err
         assert "Traceback" not in err
+
+
+def test_the_list_says_what_is_drawn_and_what_takes_hours(cli: Cli) -> None:
+    rows = {row["row"]: row for row in json.loads(cli("reproduce", "--list", "--json")[1])}
+    assert rows["csbm-10.gcn"]["runs"] == "10 draws"  # of the graph, whatever seed a recipe has
+    assert rows["cornell.nsd-diag"]["runs"] == "10 folds"
+    for name in ("mvn", "segnn", "egnn-long"):
+        assert "authors' budget" in rows[f"nbody.{name}"]["note"]

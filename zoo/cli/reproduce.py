@@ -112,11 +112,12 @@ def _listed(row: Row) -> dict[str, Any]:
     from zoo.training.recipe import label
 
     spec = row.spec
+    noun = "draw" if spec.redraw else "seed"  # of data and weights, or of weights alone
     return {
         "row": row.name,
         "measured": _measured(row),
         "held against": row.reference(),
-        "runs": _runs(spec.folds or spec.seeds, "seed" if spec.folds is None else "fold"),
+        "runs": _runs(spec.folds or spec.seeds, noun if spec.folds is None else "fold"),
         "tier": spec.tier,
         "recipe": label(row.recipe),
         "paper": spec.paper,
