@@ -79,3 +79,4 @@ def test_the_list_says_what_is_drawn_and_what_takes_hours(cli: Cli) -> None:
     assert rows["cornell.nsd-diag"]["runs"] == "10 folds"
     for name in ("mvn", "segnn", "egnn-long"):
         assert "authors' budget" in rows[f"nbody.{name}"]["note"]
+    assert "\nnbody.mvn: the authors' budget" in cli("reproduce", "nbody.m*", "--list")[1]

@@ -60,7 +60,8 @@ def command(
     if listed:
         table = [_listed(rows[name]) for name in names]
         text = _common.table(table, COLUMNS) if table else "nothing matches"
-        _common.emit(table, text, as_json=as_json)
+        notes = _notes([rows[name] for name in names])
+        _common.emit(table, "\n".join([text, *notes]), as_json=as_json)
         return
     output = _common.check_output(output, folder=True)
     results = [
@@ -92,9 +93,13 @@ def _shown(results: Sequence[Reproduction]) -> str:
         }
         for result in results
     ]
-    notes = [f"{r.row.name}: {r.row.spec.note}" for r in results if r.row.spec.note]
+    notes = _notes([result.row for result in results])
     files = ", ".join(str(result.path) for result in results)
     return "\n".join([_common.table(rows, list(rows[0])), *notes, f"wrote {files}"])
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    return [f"{row.name}: {row.spec.note}" for row in rows if row.spec.note]
 
 
 def _measured(row: Row) -> str:
