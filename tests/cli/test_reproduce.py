@@ -32,7 +32,7 @@ def test_the_list(cli: Cli, recipe: Path) -> None:
     lines = out.splitlines()
     assert lines[0].split()[:2] == ["row", "measured"]
     assert lines[1].startswith("mine.high") and "goal 101 %" in lines[1] and "1 seed " in lines[1]
-    assert len(lines) == 3
+    assert len(lines) == 4 and lines[3] == "mine.high: twice as long"
     table = json.loads(cli("reproduce", "mine.l*", "--list", "--recipe", recipe, "--json")[1])
     assert [row["row"] for row in table] == ["mine.low"]
     assert cli("reproduce", "--list", "x*", "--recipe", recipe)[1] == "nothing matches\n"

@@ -298,8 +298,8 @@ def determination(
     if len(target) < 2 or not bool(spread > 0):
         return None
     # torchmetrics takes a variance of less than 1e-4, whatever the unit, for none
-    of_one = [((value - centre) / spread).reshape(-1) for value in (predicted, target)]
-    return float(r2_score(*of_one))
+    ours, theirs = (((value - centre) / spread).reshape(-1) for value in (predicted, target))
+    return float(r2_score(ours, theirs))
 
 
 def remove_offsets(numbers: list[npt.NDArray[np.int64]], error: Array) -> Array:
