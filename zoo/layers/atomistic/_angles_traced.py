@@ -49,7 +49,9 @@ class TracedTriplets:
         self, values: Float[Tensor, "edges degrees channels"]
     ) -> Float[Tensor, "edges channels"]:
         """sum_k sum_l P_l(cos a_kji) values[kj, l] for each edge j -> i."""
-        slots = self._spread(values.flatten(1)).view(self.atoms, self.width * self.degrees, -1)
+        # all sizes in full: what -1 stands for is unknown where there may be no edge
+        shape = (self.atoms, self.width * self.degrees, values.shape[2])
+        slots = self._spread(values.flatten(1)).view(shape)
         found = self.matrix.flatten(2) @ slots
         return found.flatten(0, 1).index_select(0, self.out)
 
@@ -66,9 +68,9 @@ class TracedTriplets:
         self, values: Float[Tensor, "edges channels"]
     ) -> Float[Tensor, "edges degrees channels"]:
         """sum_k P_l(cos a_kji) values[kj] for each edge j -> i and each degree."""
-        slots = self._spread(values).view(self.atoms, self.width, -1)
+        slots = self._spread(values).view(self.atoms, self.width, values.shape[1])
         found = self.matrix.transpose(2, 3).flatten(1, 2) @ slots  # (atoms, i * degrees, channels)
-        rows = found.reshape(self.atoms * self.width, self.degrees, -1)
+        rows = found.reshape(self.atoms * self.width, self.degrees, values.shape[1])
         return rows.index_select(0, self.out)
 
     def _spread(self, values: Tensor) -> Tensor:
