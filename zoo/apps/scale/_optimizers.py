@@ -86,7 +86,8 @@ class LBFGS:
         softness = self._softness()[:, None, None]
         rest = held * a - softness * (y @ q)
         c = torch.linalg.solve_triangular(lower.mT, rest, upper=True)
-        return (softness * q + s.mT @ c)[..., 0]
+        move: Tensor = softness * q + s.mT @ c
+        return move[..., 0]
 
     def _softness(self) -> Tensor:
         """Inverse curvature along the last step (graphs,)."""

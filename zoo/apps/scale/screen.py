@@ -229,9 +229,11 @@ def _by_ray(job: Job, worker: Worker, workers: int) -> Iterator[int]:
 
 def _anywhere(job: Job) -> Job:
     """The same job for processes whose working directory is another."""
-    paths = {name: getattr(job, name) for name in ("model", "source", "folder")}
-    full = {name: str(Path(p).resolve()) for name, p in paths.items() if Path(p).exists()}
-    return replace(job, **full)
+    model, source, folder = (
+        str(Path(path).resolve()) if Path(path).exists() else path
+        for path in (job.model, job.source, job.folder)
+    )
+    return replace(job, model=model, source=source, folder=folder)
 
 
 # --- the end ------------------------------------------------------------------------------------
