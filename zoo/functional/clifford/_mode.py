@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
-from zoo.functional._library import COMPILERS, compiler
+from zoo.functional._library import COMPILERS, compiler, plain
 from zoo.functional.clifford import _native
 from zoo.functional.clifford._algebra import Algebra
 
@@ -55,4 +55,6 @@ def compiles(x: Tensor, of: Algebra) -> bool:
     wanted = _wanted.get()
     if wanted is False:
         return False
-    return bool(wanted or x.numel() * of.blades > MANY) and _native.runs(x, of)
+    # in a trace a size may be no number; `runs` is last, since it compiles
+    many = plain(x) and (wanted or x.numel() * of.blades > MANY)
+    return bool(many) and _native.runs(x, of)
