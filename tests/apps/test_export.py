@@ -11,14 +11,18 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 import zoo
+from zoo import registry
+from zoo.apps.scale import _export_atoms
 from zoo.apps.scale import export as app
 from zoo.errors import (
     CapabilityError,
     ConfigError,
     DataError,
+    DeviceError,
     GoldenMismatchError,
     SpecError,
     UnsupportedElementError,
+    UnsupportedInputError,
 )
 from zoo.models._atomistic import AtomisticModel
 
@@ -92,7 +96,7 @@ def test_what_it_can_not_do_is_refused(artefact: app.Exported, tmp_path: Path) -
 def test_other_numbers_are_not_kept(
     model: AtomisticModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "_exported", lambda *_: None)
+    monkeypatch.setattr(app, "_parts", lambda *_: (None, {}, [], None))
     monkeypatch.setattr(app, "_save", lambda *_: None)
     monkeypatch.setattr(app, "_difference", lambda *_: 1e-3)
     monkeypatch.setattr(app, "Exported", lambda path: path)
@@ -104,17 +108,67 @@ def test_other_numbers_are_not_kept(
 def test_numbers_that_are_none_differ(model: AtomisticModel) -> None:
     samples = [molecule("H2O"), bulk("Cu", cubic=True)]
 
+    def whole(frames: list[Atoms]) -> dict[str, torch.Tensor]:
+        return model(frames, outputs=("energy", "forces", "virial"), create_graph=False)
+
     def broken(frames: list[Atoms]) -> dict[str, torch.Tensor]:
-        out = model(frames, outputs=("energy", "forces", "virial"), create_graph=False)
-        return {**out, "forces": out["forces"] * torch.nan} if len(frames) == 2 else dict(out)
+        out = whole(frames)
+        return {**out, "forces": out["forces"] * torch.nan} if len(frames) == 2 else out
 
-    assert np.isnan(app._difference(model, broken, samples, None))  # and no limit lets it pass
+    batches = [samples[:1], samples, samples[1:]]
+    assert app._difference(whole, whole, batches) == 0.0
+    assert np.isnan(app._difference(whole, broken, batches))  # and no limit lets it pass
 
 
-def test_what_can_not_be_traced_is_said(model: AtomisticModel, tmp_path: Path) -> None:
+def test_what_can_not_be_traced_is_said(
+    model: AtomisticModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ConfigError, match="aotinductor"):
         app.export(model, tmp_path / "m.pt2", form="onnx")
-    other = zoo.create("tdn-s").eval()
-    with pytest.raises(CapabilityError, match="can't trace"):
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("a number is needed\nsecond line")
+
+    monkeypatch.setattr(model, "features", refuse)
+    monkeypatch.setattr(_export_atoms, "evaluate", lambda *_: {})
+    with pytest.raises(
+        CapabilityError, match=r"can't trace it with free sizes \(a number is needed"
+    ):
+        app.export(model, tmp_path / "m.pt2")
+    other = zoo.create("equiformer_v2", **registry.specs()["equiformer_v2"].test_config)
+    with pytest.raises(CapabilityError, match="fixes the number of pairs"):
         app.export(other, tmp_path / "m.pt2")
+    with pytest.raises(CapabilityError, match="no single network"):
+        app.export(torch.nn.Linear(1, 1), tmp_path / "m.pt2")
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_are_looked_at_before_the_artefact_runs(artefact: app.Exported) -> None:
+    """It can't do so itself."""
+    with pytest.raises(UnsupportedInputError, match="two atoms coincide"):
+        artefact(Atoms("H2", positions=[[0, 0, 0], [0, 0, 0]]))
+    with pytest.raises(DeviceError, match="export the model again with --device cuda"):
+        app.Exported(artefact.path, device="cuda")
+
+
+def test_structures_without_neighbours(model: AtomisticModel, artefact: app.Exported) -> None:
+    lone = [Atoms("H"), Atoms("CH", positions=[[0, 0, 0], [0, 0, 50]])]
+    expected = model(lone, create_graph=False)
+    found = artefact(lone)
+    np.testing.assert_allclose(found["energy"], expected["energy"], atol=1e-10)
+    assert float(found["forces"].abs().max()) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tdn", "escn", "dimenet", "dimenetpp"])
+def test_every_architecture_on_atoms(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    other = zoo.create(name, **registry.specs()[name].test_config).double().eval()
+    assert app.export(other, tmp_path / "model.pt2")["difference"] < 1e-9
+    exported = app.Exported(tmp_path / "model.pt2")
+    frames = [molecule("CH3CH2OH"), bulk("Cu", cubic=True)]
+    expected = other(frames, outputs=("energy", "forces", "virial"), create_graph=False)
+    assert float(expected["forces"].abs().max()) > 0
+    found = exported(frames)
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, atol=1e-9)

@@ -19,9 +19,10 @@ def command(
     allow_untrained_elements: _common.Untrained = False,
     as_json: _common.Json = False,
 ) -> None:
-    """Energies, forces and virials as an artefact, kept if it says what the model says.
+    """A model as an artefact, kept if it says what the model says.
 
-    The two are compared on the golden inputs and on two small structures.
+    On atoms it holds forces and virials. The two are compared on the golden inputs and on small
+    samples of other sizes.
     """
     from zoo import hub
     from zoo.apps.scale.export import export
@@ -33,7 +34,7 @@ def command(
     golden = None
     if model.manifest.golden_file is not None:
         tensors = hub.golden_tensors(model.manifest, hub.find(name).parent)
-        golden = hub.golden_structures(tensors)
+        golden = hub.golden_structures(tensors, domain=getattr(model, "domain", "atoms"))
     info = export(model, output, form=form, head=head, structures=golden)
     text = f"wrote {output}: differs from the model by {info['difference']:.2g} at most (relative)"
     _common.emit(info, text, as_json=as_json)

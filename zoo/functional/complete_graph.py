@@ -15,10 +15,10 @@ def complete_edges(counts: Int[Tensor, " graphs"]) -> Int[Tensor, "2 edges"]:
         Row 0 ascends, and row 1 within it: n (n - 1) pairs for each graph of n nodes.
     """
     ends = counts.cumsum(0)
-    first = torch.repeat_interleave(ends - counts, counts)  # of the node's graph
-    others = torch.repeat_interleave(counts - 1, counts)  # of each node
-    nodes = torch.arange(len(first), device=counts.device)
+    owner = torch.repeat_interleave(counts)
+    first, others = (ends - counts)[owner], (counts - 1)[owner]  # of each node
+    nodes = torch.arange(owner.shape[0], device=counts.device)
     row = torch.repeat_interleave(nodes, others)
-    place = torch.arange(len(row), device=counts.device) - (others.cumsum(0) - others)[row]
+    place = torch.arange(row.shape[0], device=counts.device) - (others.cumsum(0) - others)[row]
     column = first[row] + place
     return torch.stack([row, column + (column >= row)])

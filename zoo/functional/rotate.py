@@ -11,8 +11,8 @@ and `embedding_bag` is that product. The derivatives of the two, and of the thir
 
     match: d[e, rc] = sum_channels y[e, r] x[node_e, c]
 
-are again among the three, so derivatives of every order follow. On other devices than the CPU
-dense products per edge are used.
+are again among the three, so derivatives of every order follow. On other devices than the CPU, and
+where the model is traced, dense products per edge are used.
 """
 
 import functools
@@ -108,7 +108,7 @@ class EdgeRotation:
         Returns:
             Degree-major features of the nodes.
         """
-        self._check(y.shape[:2], (len(self.entries), self._ends[end].kept))
+        self._check(y.shape[:2], (self.entries.shape[0], self._ends[end].kept))
         if _is_fused(y):
             return _onto(y, self.entries.to(y.dtype), self._ends[end])
         back = self.matrix.to(y.dtype).mT @ y
@@ -136,8 +136,8 @@ class EdgeRotation:
 
 
 def _is_fused(x: Tensor) -> bool:
-    """Where the sparse product is the faster one."""
-    return x.device.type == "cpu"
+    """Where the sparse product is the faster one, and can be used."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 class _Ends:

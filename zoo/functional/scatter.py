@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -44,5 +43,5 @@ def scatter_mean(
     source: Float[Tensor, "rows *rest"], index: Int[Tensor, " rows"], size: int
 ) -> Float[Tensor, "size *rest"]:
     """Averages the rows of `source` that share an index; empty groups give zeros."""
-    count = torch.bincount(index, minlength=size).clamp(min=1).to(source.dtype)
+    count = scatter_sum(source.new_ones(source.shape[0]), index, size).clamp(min=1)
     return scatter_sum(source, index, size) / count.reshape(-1, *[1] * (source.ndim - 1))

@@ -115,7 +115,7 @@ class _Map(Function):
         ctx.sizes, ctx.biased = sizes, bias is not None
         ctx.save_for_backward(x, *weights)
         x = x.contiguous()
-        out = x.new_empty(len(x), sizes.kept, sizes.outputs)
+        out = x.new_empty(x.shape[0], sizes.kept, sizes.outputs)
         (scalars,), (first,) = _rows(x, sizes, 0), _rows(out, sizes, 0)
         top, rest = weights[0][: sizes.extra], weights[0][sizes.extra :]
         if bias is None:
@@ -151,7 +151,7 @@ class _Adjoint(Function):
         ctx.sizes = sizes
         ctx.save_for_backward(extra, out, *weights)
         out = out.contiguous()
-        x = out.new_empty(len(out), sizes.kept, sizes.inputs)
+        x = out.new_empty(out.shape[0], sizes.kept, sizes.inputs)
         (first,), (scalars,) = _rows(x, sizes, 0), _rows(out, sizes, 0)
         torch.mm(scalars, weights[0][sizes.extra :], out=first)
         if sizes.extra:

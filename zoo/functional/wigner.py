@@ -66,9 +66,14 @@ def edge_quaternion(vectors: Float[Tensor, "edges 3"]) -> Float[Tensor, "edges 4
 def check_lengths(length: Float[Tensor, "edges 1"]) -> None:
     """Refuses edges without a direction.
 
+    Nothing can look at numbers while torch.compile or torch.export trace: all pass there, and
+    whoever runs what was traced has to check before (`zoo.apps.scale.export` does).
+
     Raises:
         UnsupportedInputError: a length that is zero or not finite; names the edges.
     """
+    if torch.compiler.is_compiling():
+        return
     good = (length > 0) & torch.isfinite(length)
     if bool(good.all()):
         return
@@ -147,8 +152,8 @@ def dense_matrix(
     """Entries of Wigner matrices at their places among zeros."""
     place = tables.entries(lmax, mmax)[2].to(entries.device)
     kept, coefficients = len(tables.kept_rows(lmax, mmax)), (lmax + 1) ** 2
-    flat = entries.new_zeros(len(entries), kept * coefficients).index_copy(1, place, entries)
-    return flat.view(len(entries), kept, coefficients)
+    flat = entries.new_zeros(entries.shape[0], kept * coefficients).index_copy(1, place, entries)
+    return flat.view(entries.shape[0], kept, coefficients)
 
 
 def wigner_blocks(q: Float[Tensor, "edges 4"], lmax: int) -> list[Float[Tensor, "edges m m"]]:
@@ -187,7 +192,7 @@ class _Entries(Function):
         lengths = [rows * width for rows, width in sizes]
         of_matrix = entries.index_select(1, order).split(lengths, dim=1)
         of_grad = grad.index_select(1, order).split(lengths, dim=1)
-        torque = q.new_zeros(len(q), 3)
+        torque = q.new_zeros(q.shape[0], 3)
         for degree, (rows, width) in enumerate(sizes[1:], start=1):
             turned = tables.generators(degree).to(q).transpose(0, 1).reshape(width, 3 * width)
             moved = of_matrix[degree].view(-1, rows, width) @ turned  # (edges, rows, 3 width)
@@ -218,13 +223,19 @@ def _evaluate(q: Tensor, lmax: int, mmax: int) -> Tensor:
     phases = a[(second + first + middle).flatten()] * b[(second - first + middle).flatten()]
     parts = torch.cat([phases.real, phases.imag])  # (2 pairs, edges)
     c = _chebyshev((w * w + y * y) - (x * x + z * z), lmax)
-    out = q.new_empty(len(q), len(positions))
-    for start in range(0, len(q), CHUNK):  # what passes through memory stays in the cache
-        part = slice(start, start + CHUNK)
+    edges = q.shape[0]
+    out = q.new_empty(edges, len(positions))
+    # in chunks, what passes through memory stays in the cache; a trace has a fixed number of them
+    whole = torch.compiler.is_compiling()
+    for part in [slice(None)] if whole else _chunks(edges):
         values = parts[index[0], part] * (table[0] @ c[:, part])  # (entries, edges)
         values.addcmul_(parts[index[1], part], table[1] @ c[:, part])
         out[part] = values.T
     return out
+
+
+def _chunks(edges: int) -> list[slice]:
+    return [slice(start, start + CHUNK) for start in range(0, edges, CHUNK)]
 
 
 def _powers(a: Tensor, highest: int) -> Tensor:

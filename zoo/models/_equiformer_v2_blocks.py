@@ -152,7 +152,7 @@ class FeedForward(nn.Module):
 
     def _extra(self, x: Tensor) -> Tensor:
         if self.scalars is None:
-            return x.new_zeros(len(x), 0)
+            return x.new_zeros(x.shape[0], 0)
         extra: Tensor = self.scalars(x[:, 0])
         return extra
 
@@ -213,7 +213,7 @@ class TransformerBlock(nn.Module):
             x = x * nn.functional.dropout(kept, self.drop_path)[batch]
         if self.training and self.dropout > 0:
             # whole channels of an atom, so that no degree is bent
-            x = x * nn.functional.dropout(x.new_ones(len(x), 1, x.shape[2]), self.dropout)
+            x = x * nn.functional.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.dropout)
         return x
 
 

@@ -62,8 +62,8 @@ class GridActivation(ConstantModule):
 
 
 def _through(x: Tensor, there: Tensor, back: Tensor) -> Tensor:
-    values = nn.functional.silu(torch.bmm(there.expand(len(x), -1, -1), x))
-    return torch.bmm(back.expand(len(x), -1, -1), values)
+    values = nn.functional.silu(torch.bmm(there.expand(x.shape[0], -1, -1), x))
+    return torch.bmm(back.expand(x.shape[0], -1, -1), values)
 
 
 class Gate(nn.Module):

@@ -50,7 +50,7 @@ class EdgeScalars(nn.Module):
             target: element at the target.
         """
         distance = self.distance(radial)
-        if len(distance) < len(source):
+        if distance.shape[0] < source.shape[0]:
             distance = torch.cat([distance, distance])
         x = nn.functional.silu(self.source(source) + self.target(target) + distance)
         mixed: Tensor = nn.functional.silu(self.mix(x))

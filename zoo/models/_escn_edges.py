@@ -66,6 +66,9 @@ def group_by(index: Int[Tensor, " edges"], atoms: int) -> Groups:
         index: the atom of each edge; at least one edge.
         atoms: number of atoms.
     """
+    if torch.compiler.is_compiling():  # the widest atom isn't known: each edge for itself
+        number = torch.arange(index.shape[0], device=index.device)
+        return Groups(1, index, number, torch.ones_like(index, dtype=torch.bool), number, atoms)
     counts = torch.bincount(index, minlength=atoms)
     width = int(counts.max())
     if width * atoms > WASTE * len(index):
@@ -172,7 +175,7 @@ def edge_geometry(
     from_order = by_source.place.argsort()
     order = by_target.place.argsort()
     position = torch.empty_like(from_order)
-    position[from_order] = torch.arange(len(order), device=order.device)
+    position[from_order] = torch.arange(order.shape[0], device=order.device)
     return EdgeGeometry(
         source=by_source,
         target=by_target,
@@ -187,6 +190,10 @@ def edge_geometry(
 
 def _blocks(groups: Groups, rows: Tensor, weight: Tensor | None, size: int) -> list[Any]:
     """Cuts groups into blocks of about `size` edges; weights of the way back, if it is needed."""
+    if torch.compiler.is_compiling():  # one block, of as many edges as there are
+        every = slice(0, rows.shape[0])
+        back = [] if weight is None else _back(rows * weight[:, None, None], groups.width)
+        return [Block(every, every, groups.place, _into(rows, groups.width), back)]
     filled = groups.filled.unflatten(0, (-1, groups.width))
     ends = filled.sum(1).cumsum(0).tolist()
     place = groups.place.sort().values  # of the edges in the order of the slots

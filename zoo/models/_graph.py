@@ -131,5 +131,5 @@ def _means(x: Tensor, graph: Data) -> Tensor:
     """Means over the nodes of each graph (graphs, width); zeros for a graph without nodes."""
     owner = graph.get("batch")
     if owner is None:
-        return x.sum(dim=0, keepdim=True) / max(len(x), 1)
-    return scatter_mean(x, owner, int(graph.num_graphs))
+        return x.sum(dim=0, keepdim=True) / max(x.shape[0], 1)
+    return scatter_mean(x, owner, graph.num_graphs)

@@ -39,7 +39,7 @@ def charged(batch: SampleBatch) -> Charged:
     graph = cast(Batch, batch)
     counts, charge = torch.diff(graph.ptr), graph.charge.to(graph.pos)
     sample = torch.repeat_interleave(counts)
-    centre = scatter_mean(graph.pos, sample, len(counts)).index_select(0, sample)
+    centre = scatter_mean(graph.pos, sample, counts.shape[0]).index_select(0, sample)
     edges = complete_edges(counts).flip(0)
     of, to = edges
     product = charge.index_select(0, to) * charge.index_select(0, of)
@@ -49,7 +49,7 @@ def charged(batch: SampleBatch) -> Charged:
         graph.vel,
         charge,
         sample,
-        len(counts),
+        counts.shape[0],
         edges,
         product[:, None],
     )
@@ -72,7 +72,7 @@ def check_charged(
     """
     pos = cast(Tensor, get(batch, "pos"))
     wanted = {"vel": tuple(pos.shape)} if velocity else {}
-    wanted |= {"charge": (len(pos),)} if charges else {}
+    wanted |= {"charge": (pos.shape[0],)} if charges else {}
     for name, shape in wanted.items():
         value = get(batch, name)
         if value is None or tuple(value.shape) != shape:

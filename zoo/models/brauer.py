@@ -143,7 +143,7 @@ class Brauer(SampleModel):
         features = self.embedding({self.order_in: x[:, None]})
         for order in self.orders:  # what only products reach begins at zero
             if order not in features:
-                shape = (len(x), self.hidden_channels, *[x.shape[-1]] * order)
+                shape = (x.shape[0], self.hidden_channels, *[x.shape[-1]] * order)
                 features[order] = x.new_zeros(shape)
         for layer in self.layers:
             features = layer(features)

@@ -239,7 +239,7 @@ class CGENN(SampleModel):
         """Later positions (n, 3) of particles in samples of `counts` each."""
         of, charge = self.algebra, charge.to(pos)
         sample = torch.repeat_interleave(counts)
-        centre = scatter_mean(pos, sample, len(counts)).index_select(0, sample)
+        centre = scatter_mean(pos, sample, counts.shape[0]).index_select(0, sample)
         scalar = clifford.embed(charge[:, None], 0, of)
         vectors = (clifford.embed(v, 1, of) for v in (pos - centre, vel))
         h = self.embedding(torch.stack([scalar, *vectors], dim=1))
@@ -256,7 +256,7 @@ class CGENN(SampleModel):
             loc = self._tensor(inputs, "loc", (None, None, 3))
             vel = self._tensor(inputs, "vel", tuple(loc.shape))
             charges = self._tensor(inputs, "charges", (*loc.shape[:2], 1))
-            counts = torch.full((len(loc),), loc.shape[1], device=loc.device)
+            counts = torch.full((loc.shape[0],), loc.shape[1], device=loc.device)
             flat = (loc.reshape(-1, 3), vel.reshape(-1, 3), charges.reshape(-1))
             return {"loc_end": self._moved(*flat, counts).reshape(loc.shape)}
         points = self._tensor(inputs, "points", (None, *cast(tuple[int, int], self.sample_shape)))

@@ -121,7 +121,7 @@ class ConnNSD(SheafModel):
         """
         graph = cast(Data, batch)
         assert graph.x is not None and graph.edge_index is not None  # the base has checked
-        nodes = len(graph.x)
+        nodes = graph.x.shape[0]
         pattern = self.pattern(graph.edge_index, nodes)
         pairs = pattern.pairs
         carried = self._transports(graph.x.detach(), pairs, graph.get("batch"))

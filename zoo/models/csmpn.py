@@ -181,7 +181,7 @@ class CSMPN(SampleModel):
         faces = self.complex(pos, counts)
         h = self._simplices(self._values(pos - centre, batch), faces, counts)
         if self.domain == "particles":
-            step = self.projection(h[: len(pos)])[:, 0, self.algebra.slice(1)]
+            step = self.projection(h[: pos.shape[0]])[:, 0, self.algebra.slice(1)]
             return {"prediction": pos + step}
         owner = torch.cat([sample[rows[:, 0]] for rows in faces])
         return {"prediction": scatter_mean(self.head(h)[..., 0], owner, len(counts))}
@@ -229,7 +229,7 @@ def _flat(batch: SampleBatch) -> tuple[Tensor, Tensor]:
     x, lengths = get(batch, "x"), get(batch, "lengths")
     assert x is not None
     if lengths is None:
-        counts = torch.full((len(x),), x.shape[1], device=x.device)
+        counts = torch.full((x.shape[0],), x.shape[1], device=x.device)
         return x.reshape(-1, x.shape[-1]), counts
     steps = torch.arange(x.shape[1], device=x.device)
     return x[steps < lengths[:, None]], lengths

@@ -82,10 +82,10 @@ class EGNNLayer(nn.Module):
         pair = torch.cat([away.square().sum(-1, keepdim=True), edge_attr], dim=-1)
         message = self._message(h, pair, to, of)
         if self.shift is not None:
-            pos = pos + scatter_mean(away * self.shift(message), to, len(pos))
+            pos = pos + scatter_mean(away * self.shift(message), to, pos.shape[0])
         if self.drift is not None and vel is not None:
             pos = pos + self.drift(h) * vel
-        total = scatter_sum(message, to, len(h))
+        total = scatter_sum(message, to, h.shape[0])
         return h + self.node(torch.cat([h, total], dim=-1)), pos
 
     def _message(self, h: Tensor, pair: Tensor, to: Tensor, of: Tensor) -> Tensor:

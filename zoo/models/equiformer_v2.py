@@ -197,7 +197,7 @@ class EquiformerV2(AtomisticModel):
         """
         edges = directed_edges(graph, self.max_neighbors)
         if edges.pairs is None:
-            distances, row = edges.distances, torch.arange(len(edges.distances))
+            distances, row = edges.distances, torch.arange(edges.distances.shape[0])
         else:  # both directions of a pair have one distance
             distances, row = graph.distances, torch.arange(edges.pairs).repeat(2)
         envelope = None
@@ -210,10 +210,10 @@ class EquiformerV2(AtomisticModel):
             row=row.to(edges.source.device),
             basis=self.basis(distances),
             kinds=numbers[ends],
-            rotation=self.frames.rotation(edges.vectors, ends, len(numbers)),
+            rotation=self.frames.rotation(edges.vectors, ends, numbers.shape[0]),
             envelope=envelope,
             tables=table_weights(self.tables or ()),
-            num_nodes=len(numbers),
+            num_nodes=numbers.shape[0],
         )
 
     def embedding(self) -> nn.Embedding:

@@ -225,13 +225,13 @@ class ESCN(AtomisticModel):
         numbers = graph.atomic_numbers
         edges = directed_edges(graph, self.max_neighbors)
         geometry = None
-        if len(edges.distances):
+        if torch.compiler.is_compiling() or len(edges.distances):
             rows = frame_rows(self.frames(edges.vectors), self.frames.lmax, self.frames.mmax)
             weight = None
             if self.envelope is not None:
                 weight = polynomial_envelope(edges.distances, self.cutoff, ENVELOPE_POWER)
             geometry = edge_geometry(
-                rows, edges.source, edges.target, weight, len(numbers), self.block
+                rows, edges.source, edges.target, weight, numbers.shape[0], self.block
             )
         # of a pair both directions have the same
         radial = self.basis(edges.distances[: edges.pairs])

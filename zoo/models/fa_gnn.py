@@ -104,7 +104,7 @@ class FAGNN(SampleModel):
         given = charged(batch)
         found = self._frames(given.pos, given.sample, given.samples, given.vel)
         _warn(found)
-        elements, count = found.matrices.shape[1], len(given.pos)
+        elements, count = found.matrices.shape[1], given.pos.shape[0]
         shifts = count * torch.arange(elements, device=given.pos.device)
         edges = (given.edges[:, None] + shifts[:, None]).flatten(1)  # a copy for each element
         product, pos = given.product.repeat(elements, 1), given.pos.repeat(elements, 1)
@@ -127,7 +127,7 @@ class FAGNN(SampleModel):
     ) -> tuple[Frames, Tensor]:
         """Channels as vectors, averaged over one frame, and seen in their own."""
         elements, dim = found.matrices.shape[1], self.dimension
-        latent = h.unflatten(0, (elements, len(sample))).unflatten(
+        latent = h.unflatten(0, (elements, sample.shape[0])).unflatten(
             -1, (-1, dim)
         )  # (elements, n, c, d)
         vectors = from_frames(latent, sample, found)
@@ -148,6 +148,8 @@ class FAGNN(SampleModel):
 
 def _warn(found: Frames) -> None:
     """Says that the answer for some samples depends on the axes of coordinates."""
+    if torch.compiler.is_compiling():  # no numbers to look at
+        return
     lost = found.undetermined.nonzero().flatten().tolist()
     if lost:
         warnings.warn(

@@ -85,7 +85,7 @@ class GCANLayer(nn.Module):
         n = self.norm(h)
         of, to = edges
         pairs = torch.cat([n.index_select(0, to), n.index_select(0, of)], dim=1)
-        mean = scatter_mean(self.message(pairs), to, len(h))
+        mean = scatter_mean(self.message(pairs), to, h.shape[0])
         update: Tensor = self.update(torch.cat([n, mean], dim=1))
         return h + update
 
@@ -157,7 +157,7 @@ class GCAN(SampleModel):
         graph = cast(Batch, batch)
         pos: Tensor = graph.pos
         counts = torch.diff(graph.ptr)
-        centre = scatter_mean(pos, graph.batch, len(counts)).index_select(0, graph.batch)
+        centre = scatter_mean(pos, graph.batch, counts.shape[0]).index_select(0, graph.batch)
         last = (pos - centre)[:, None]
         frames = last
         if self.in_frames > 1:

@@ -209,10 +209,10 @@ class HNN(SampleModel):
         inputs = cast(dict[str, Tensor], batch)
         x, lengths = inputs["x"], inputs.get("lengths")
         if lengths is not None:
-            lengths = (lengths[:, None] if lengths.ndim == 1 else lengths).expand(len(x), 2)
+            lengths = (lengths[:, None] if lengths.ndim == 1 else lengths).expand(x.shape[0], 2)
             lengths = lengths.flatten()
         # both sentences of all pairs in one run of the encoder
-        states = self.encoder(self.words(x.flatten(0, 1)), lengths).unflatten(0, (len(x), 2))
+        states = self.encoder(self.words(x.flatten(0, 1)), lengths).unflatten(0, (x.shape[0], 2))
         return {"logits": self.head(self.pair(states[:, 0], states[:, 1]))}
 
 

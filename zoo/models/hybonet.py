@@ -68,9 +68,9 @@ class FlatAggregation(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """New features."""
-        nodes = torch.arange(len(x), device=x.device)
+        nodes = torch.arange(x.shape[0], device=x.device)
         source, target = torch.cat([edge_index, torch.stack([nodes, nodes])], dim=1)
-        return scatter_mean(x.index_select(0, source), target, len(x))
+        return scatter_mean(x.index_select(0, source), target, x.shape[0])
 
 
 class FlatHead(nn.Module):

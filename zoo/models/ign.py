@@ -169,13 +169,14 @@ def pair_tensors(
         (graphs, 1 + f, n, n), the adjacency and the features on the diagonal, padded with zeros to
         the most nodes n; and which nodes exist (graphs, n).
     """
-    bounds = [0, len(x)] if ptr is None else ptr
-    starts = torch.as_tensor(bounds, device=x.device)
+    nodes = x.shape[0]
+    starts = torch.as_tensor([0, nodes] if ptr is None else ptr, device=x.device)
     counts = starts.diff()
-    most = max(int(counts.max()) if len(counts) else 0, 1)
+    graphs = counts.shape[0]
+    most = torch.sym_max(counts.max().item() if graphs else 0, 1)
     owner = torch.repeat_interleave(counts)
-    place = torch.arange(len(x), device=x.device) - starts[owner]
-    tensor = x.new_zeros(len(counts), 1 + x.shape[1], most, most)
+    place = torch.arange(nodes, device=x.device) - starts[owner]
+    tensor = x.new_zeros(graphs, 1 + x.shape[1], most, most)
     source, target = edge_index
     tensor[owner[source], 0, place[source], place[target]] = 1.0
     tensor[owner, 1:, place, place] = x

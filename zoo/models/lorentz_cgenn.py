@@ -52,7 +52,7 @@ class _RowNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised rows."""
-        if len(x) > 1:
+        if x.shape[0] > 1:
             return super().forward(x)
         return batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
@@ -116,8 +116,8 @@ class JetLayer(nn.Module):
         about = torch.cat([invariants(message, self.algebra), h_i, h_j, h_i - h_j], dim=1)
         scalar_message = self.phi_h(about)
         message = message * self._gates(self.psi(scalar_message))
-        update = self.theta_x(torch.cat([x, scatter_mean(message, i, len(x)), momenta], dim=1))
-        heard = scatter_mean(scalar_message, i, len(x))
+        update = self.theta_x(torch.cat([x, scatter_mean(message, i, x.shape[0]), momenta], dim=1))
+        heard = scatter_mean(scalar_message, i, x.shape[0])
         h = self.theta_h(torch.cat([h, heard, invariants(x, self.algebra), masses], dim=1))
         return update * self._gates(self.chi(h)), h
 
@@ -221,7 +221,7 @@ class LorentzCGENN(SampleModel):
             x, h = layer(x, h, edges, p, masses)
         features = torch.cat([h, invariants(x, of)], dim=1)
         jet = torch.repeat_interleave(counts)
-        return {"logits": self.head(scatter_mean(features, jet, len(counts)))}
+        return {"logits": self.head(scatter_mean(features, jet, counts.shape[0]))}
 
     def _particles(
         self, x: Tensor, lengths: Tensor | None

@@ -142,9 +142,9 @@ class MVNLayer(nn.Module):
         gates = self.gates(s_pair).unflatten(-1, (-1, self.algebra.dimension + 1))
         v_pair = self.vectors(u) * per_blade(gates, self.algebra)
         ones = torch.ones_like(to, dtype=s.dtype)
-        share = scatter_sum(ones, to, len(s)).clamp(min=1).rsqrt()
-        s_sum = scatter_sum(self.scalar_norm(s_pair), to, len(s)) * share[:, None]
-        v_sum = scatter_sum(self.vector_norm(v_pair), to, len(s)) * share[:, None, None]
+        share = scatter_sum(ones, to, s.shape[0]).clamp(min=1).rsqrt()
+        s_sum = scatter_sum(self.scalar_norm(s_pair), to, s.shape[0]) * share[:, None]
+        v_sum = scatter_sum(self.vector_norm(v_pair), to, s.shape[0]) * share[:, None, None]
         return s + self.scalar_update(s_sum), v + self.vector_update(v_sum)
 
     def _pair(self, s: Tensor, u: Tensor, to: Tensor, of: Tensor) -> Tensor:

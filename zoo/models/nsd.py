@@ -148,7 +148,7 @@ class NSD(SheafModel):
         """
         graph = cast(Data, batch)
         assert graph.x is not None and graph.edge_index is not None  # the base has checked
-        nodes = len(graph.x)
+        nodes = graph.x.shape[0]
         pattern = self.pattern(graph.edge_index, nodes)
         pairs = pattern.pairs
         x = self.encode(graph.x)
@@ -166,7 +166,7 @@ class NSD(SheafModel):
     def _integrate(self, x: Tensor, pattern: on_sheaf.Pattern, owner: Tensor | None) -> Tensor:
         """The features at the end of time."""
         pairs = pattern.pairs
-        laplacians = self.with_fixed(self.learners[0](x, pairs), pairs, len(x))
+        laplacians = self.with_fixed(self.learners[0](x, pairs), pairs, x.shape[0])
         velocity = cast(SheafDiffusion, self.steps[0]).velocity
 
         def field(value: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ class SEGNNLayer(nn.Module):
         mixed = ends / math.sqrt(2) + pad(known, (0, ends.shape[1] - known.shape[1]))
         message = self.gate(self.own.couple(mixed, edge_attr))
         message = self.gate(self.second(message, edge_attr))
-        total = scatter_sum(message, to, len(f))
+        total = scatter_sum(message, to, f.shape[0])
         new: Tensor = f + self.update(torch.cat([f, total], dim=-1), node_attr)
         return new
 
@@ -197,7 +197,7 @@ class SEGNN(SampleModel):
         away = given.pos.index_select(0, to) - given.pos.index_select(0, of)
         pair = torch.cat([safe_norm(away, keepdim=True), given.product], dim=-1)
         edge_attr = self._harmonics(away)
-        heard = scatter_mean(edge_attr, to, len(given.pos)) + self._harmonics(given.vel)
+        heard = scatter_mean(edge_attr, to, given.pos.shape[0]) + self._harmonics(given.vel)
         node_attr = torch.cat([torch.ones_like(heard[:, :1]), heard[:, 1:]], dim=-1)
         speed = safe_norm(given.vel, keepdim=True)
         f = self.embedding(torch.cat([speed, given.centred, given.vel], dim=-1), node_attr)

@@ -90,8 +90,8 @@ class SymmetricLayer(nn.Module):
         message = self.message(torch.cat(known, dim=1))
         weights = self.along(message).unflatten(1, (v.shape[1], -1))
         steps = weights @ equivariants(x, self.opened)  # (edges, vectors, dim)
-        total = scatter_sum(message, to, len(h))
-        v = v + scatter_mean(steps.flatten(1), to, len(h)).unflatten(1, v.shape[1:])
+        total = scatter_sum(message, to, h.shape[0])
+        v = v + scatter_mean(steps.flatten(1), to, h.shape[0]).unflatten(1, v.shape[1:])
         return h + self.update(torch.cat([h, total], dim=1)), v
 
 

@@ -177,7 +177,7 @@ class TDN(AtomisticModel):
         row: Tensor | None = None
         if edges.pairs is None:
             distances = edges.distances
-            row = torch.arange(len(distances), device=distances.device)
+            row = torch.arange(distances.shape[0], device=distances.device)
             harmonics = spherical_harmonics(edges.vectors, self.lmax)
         else:  # both directions of a pair have one distance, and harmonics up to their signs
             distances = graph.distances
@@ -194,7 +194,7 @@ class TDN(AtomisticModel):
             basis=self.basis(distances),
             row=row,
             envelope=envelope,
-            atoms=len(graph.atomic_numbers),
+            atoms=graph.atomic_numbers.shape[0],
         )
 
     def embedding(self) -> nn.Embedding:

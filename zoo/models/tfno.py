@@ -161,7 +161,7 @@ class TFNO(SampleModel):
             steps = max(size - (self.coordinates == "closed"), 1)
             lines.append(torch.arange(size, dtype=x.dtype, device=x.device) / steps)
         planes = torch.meshgrid(*lines, indexing="ij")
-        return [plane[..., None].expand(len(x), *plane.shape, 1) for plane in planes]
+        return [plane[..., None].expand(x.shape[0], *plane.shape, 1) for plane in planes]
 
     def _padded(self, x: Float[Tensor, "batch *grid channels"]) -> Tensor:
         more = [round(self.padding * size) for size in x.shape[1:-1]]

@@ -1,39 +1,42 @@
 """Models as artefacts: one file that torch runs without our code for the architecture.
 
-The graph is an input, and the numbers of atoms, pairs and structures are free. Forces and virials
-are in the artefact: they are traced as what they are, derivatives (`make_fx` follows the backward
-pass), and the result is exported like any other network. Artefacts are held against the model
-before they are kept: on a molecule and a crystal, and on given structures (`zoo export` gives the
-golden inputs of the checkpoint).
+On atoms the graph is an input, and the numbers of atoms, pairs and structures are free. Forces and
+virials are in the artefact: they are traced as what they are, derivatives (`make_fx` follows the
+backward pass), and the result is exported like any other network. Elsewhere the fields of a batch
+are the inputs, and what differs between batches is free. Checks of numbers can't be traced;
+`Exported` makes them before it calls the artefact.
+
+Artefacts are held against the model before they are kept: on batches of other sizes than the one
+that was traced, and on given samples (`zoo export` gives the golden inputs of the checkpoint).
 """
 
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from ase import Atoms
-from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from zoo._files import write_atomic
+from zoo.apps.scale import _export_atoms as atoms
+from zoo.apps.scale import _export_samples as samples
+from zoo.apps.scale._export_trace import words
 from zoo.datasets.atoms import to_batch
 from zoo.errors import (
     CapabilityError,
     ConfigError,
     DataError,
+    DeviceError,
     GoldenMismatchError,
     SpecError,
-    UnsupportedElementError,
 )
-from zoo.functional import edge_vectors, neighbor_pairs
-from zoo.layers.atomistic import AtomGraph
+from zoo.models import _inputs
 from zoo.models._atomistic import AtomisticModel
+from zoo.models._sample import SampleModel
 
 FORMS = ("torch.export", "aotinductor")
 #: how far an artefact may be from the model, relative to the largest value and by precision
@@ -41,149 +44,102 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 _INFO = "zoo.json"
 
 
-class Traced(nn.Module):
-    """A model as a function of tensors alone.
-
-    Args:
-        model: with an energy head.
-        head: which one.
-    """
-
-    elements: Tensor
-
-    def __init__(self, model: AtomisticModel, head: str) -> None:
-        super().__init__()
-        self.model, self._head = model, head
-        known = model.allowed.nonzero()[:, 0]
-        self.register_buffer("elements", known, persistent=False)
-
-    def forward(
-        self,
-        atomic_numbers: Int[Tensor, " atoms"],
-        pos: Float[Tensor, "atoms 3"],
-        cell: Float[Tensor, "graphs 3 3"],
-        batch: Int[Tensor, " atoms"],
-        pairs: Int[Tensor, "2 pairs"],
-        shift: Int[Tensor, "pairs 3"],
-        charge: Float[Tensor, " graphs"],
-        spin: Float[Tensor, " graphs"],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Energies (graphs,) eV, forces (atoms, 3) eV/Å, virials (graphs, 3, 3) eV."""
-        pos = pos.detach().requires_grad_()
-        strain = torch.zeros_like(cell).requires_grad_()
-        symmetric = 0.5 * (strain + strain.mT)
-        moved = pos + torch.einsum("nx,nxy->ny", pos, symmetric[batch])
-        lattice = cell + cell @ symmetric
-        vectors = edge_vectors(moved, pairs, shift, batch, lattice)
-        graph = AtomGraph(
-            atomic_numbers=atomic_numbers,
-            pairs=pairs,
-            vectors=vectors,
-            distances=vectors.square().sum(-1).sqrt(),
-            batch=batch,
-            charge=charge,
-            spin=spin,
-            num_graphs=cell.shape[0],
-            elements=self.elements,
-        )
-        energy = self.model._energies(self.model.features(graph), graph, self._head, None)
-        slopes = torch.autograd.grad(energy.sum(), [pos, strain])
-        return energy.detach(), -slopes[0], -slopes[1]
-
-
 class Exported:
     """An artefact, called like the model it came from.
 
     Args:
         path: of the file.
+        device: where it runs, which is where it was exported for; that one if None.
 
     Raises:
         DataError: for a file that is none of ours.
         SpecError: for one that another torch compiled.
+        DeviceError: for another device than it was exported for.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, device: str | torch.device | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise DataError(f"there is no file {self.path}; make one with zoo export")
         self._run, self.info = _opened(self.path)
-        self.cutoff = float(self.info["cutoff"])
+        made_for = torch.device(self.info["device"])
+        self.device = made_for if device is None else torch.device(device)
+        if self.device.type != made_for.type:
+            raise DeviceError(
+                f"{self.path} was exported for {made_for.type!r} and holds its constants there, so "
+                f"it can't run on {self.device.type!r}; export the model again with --device "
+                f"{self.device.type}"
+            )
+        self.domain = str(self.info["domain"])
         self.dtype = getattr(torch, self.info["dtype"])
 
-    def __call__(self, inputs: Atoms | Sequence[Atoms]) -> dict[str, Tensor]:
-        """`energy` (graphs,) eV float64, `forces` (atoms, 3) eV/Å, `virial` (graphs, 3, 3) eV and,
-        where all structures have three periodic directions, `stress` eV/Å³.
+    def __call__(self, inputs: Any) -> dict[str, Tensor]:
+        """Outputs by name.
+
+        Args:
+            inputs: raw samples, one or a list: ASE structures (Å), or what the domain has.
+
+        Returns:
+            On atoms `energy` (graphs,) eV float64, `forces` (atoms, 3) eV/Å, `virial`
+            (graphs, 3, 3) eV and, where all structures have three periodic directions, `stress`
+            eV/Å³, as far as the model has them, and what its other heads give. Elsewhere what the
+            model returns.
 
         Raises:
             UnsupportedElementError: for an element that the model may not be used on.
+            UnsupportedInputError: for coincident atoms, and samples of another kind or shape.
         """
-        batch = to_batch(inputs, dtype=self.dtype, labels=False)
-        unknown = set(batch.atomic_numbers.tolist()) - set(self.info["elements"])
-        if unknown:
-            raise UnsupportedElementError(
-                f"{self.path} was exported for the elements {self.info['elements']}, not for "
-                f"{sorted(unknown)}; export a model that may be used on them"
-            )
         with torch.no_grad():  # the derivatives are in the artefact
-            energy, forces, virial = self._run(*graph_inputs(batch, self.cutoff))
-        out = {"energy": energy, "forces": forces, "virial": virial}
-        if bool(batch.pbc.all()):
-            out["stress"] = -virial / torch.linalg.det(batch.cell).abs()[:, None, None]
-        return out
+            if self.domain != "atoms":
+                options: Any = {"rank": self.info["rank"], "device": self.device}
+                batch = _inputs.batch_of(inputs, self.domain, self.dtype, **options)
+                samples.check(batch, self.info, str(self.path))
+                fields = samples.inputs(batch, self.info["inputs"], str(self.path))
+                return dict(self._run(*fields))
+            graphs = to_batch(inputs, dtype=self.dtype, labels=False)
+            atoms.check_elements(graphs, self.info["elements"], str(self.path))
+            graphs = graphs.to(self.device)
+            found = self._run(*atoms.inputs(graphs, float(self.info["cutoff"])))
+            return atoms.lawful(found, graphs)
 
 
 def export(
-    model: AtomisticModel,
+    model: nn.Module,
     path: str | Path,
     *,
     form: str = "torch.export",
     head: str | None = None,
-    structures: Sequence[Atoms] | None = None,
+    structures: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
     """Writes a model as an artefact, if it says what the model says.
 
     Args:
-        model: with energies that its forces derive from.
+        model: of any domain.
         path: the file; `.pt2` is usual.
         form: "torch.export", which any later torch of the same major version reads, or
             "aotinductor", machine code for this device and this torch.
-        head: the energy head; the first if None.
-        structures: what the artefact is compared on, beside a molecule and a crystal of elements
-            that the model knows.
+        head: on atoms, the energy head; the first if None.
+        structures: what the artefact is compared on, beside small samples of other sizes than
+            those that are traced.
 
     Returns:
         What stands in the file beside the network, and the largest relative `difference`.
 
     Raises:
-        CapabilityError: for an architecture that can't be traced, and direct forces.
+        CapabilityError: for an architecture that can't be traced.
         GoldenMismatchError: if the artefact says something else; nothing is written.
-        ConfigError: for another form.
+        ConfigError: for another form, or a head outside atoms.
     """
     if form not in FORMS:
         raise ConfigError(f"format is {form!r}; expected {' or '.join(FORMS)}")
-    if not isinstance(model, AtomisticModel) or not model.conservative:
-        raise CapabilityError(
-            f"{type(model).__name__} can't be exported: its forces are no derivatives of an energy"
-        )
     model.eval()
-    samples = [*_samples(model), *(structures or [])]
-    info = {
-        "architecture": model.architecture,
-        "name": model.checkpoint_name,
-        "cutoff": model.cutoff,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "elements": model.allowed.nonzero()[:, 0].tolist(),
-        "torch": torch.__version__,
-        "device": str(model.device),
-        "form": form,
-        "units": {"energy": "eV", "forces": "eV/Angstrom", "virial": "eV"},
-    }
-    program = _exported(model, model.find_head(head), samples[:2])
+    program, about, batches, expected = _parts(model, head, list(structures or ()))
+    info = _described(model, form) | about
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model.pt2"
         _save(program, draft, form, info)
-        difference = _difference(model, Exported(draft), samples, head)
-        limit = TOLERANCE[model.dtype]
+        difference = _difference(expected, Exported(draft), batches)
+        limit = TOLERANCE[getattr(torch, info["dtype"])]
         if not difference <= limit:
             raise GoldenMismatchError(
                 f"the artefact of {info['architecture']} differs from the model by {difference:.2g}"
@@ -193,61 +149,47 @@ def export(
     return info | {"difference": difference}
 
 
-def graph_inputs(batch: Any, cutoff: float) -> tuple[Tensor, ...]:
-    """What an artefact takes, from a batch on the CPU or a device."""
-    pairs, shift = neighbor_pairs(batch.pos, cutoff, batch.batch, batch.cell, batch.pbc)
-    return (
-        batch.atomic_numbers,
-        batch.pos,
-        batch.cell,
-        batch.batch,
-        pairs,
-        shift,
-        batch.charge,
-        batch.spin,
-    )
+_Evaluate = Callable[[list[Any]], Mapping[str, Tensor]]
 
 
-def _samples(model: AtomisticModel) -> list[Atoms]:
-    """Two batches' worth of structures that share nothing but their elements."""
-    numbers = [z for z in (1, 6, 8, 29) if bool(model.allowed[z])]
-    numbers = numbers or model.allowed.nonzero()[:2, 0].tolist()
-    first = Atoms([numbers[k % len(numbers)] for k in range(5)])
-    first.positions = [[0, 0, 0], [1.1, 0.1, 0], [-0.4, 1.2, 0.2], [0.3, -0.7, 1.3], [2.0, 1, 1]]
-    second = Atoms([numbers[0]] * 3, positions=[[0, 0, 0], [1.3, 0.2, 0.1], [0.1, 1.5, 1.1]])
-    second.set_cell([[3.2, 0, 0], [0.3, 3.4, 0], [0, 0.2, 3.6]])
-    second.pbc = True
-    return [first, second]
-
-
-def _exported(model: AtomisticModel, head: str, samples: Sequence[Atoms]) -> Any:
-    """The exported program.
-
-    Raises:
-        CapabilityError: with torch's own words.
-    """
-    # five structures: sizes that happen to be equal, to 3 axes for instance, count as one to torch
-    frames = [samples[k] for k in (0, 1, 0, 1, 0)]
-    batch = to_batch(frames, dtype=model.dtype, labels=False).to(model.device)
-    inputs = graph_inputs(batch, model.cutoff)
-    atoms, graphs, pairs = (torch.export.Dim(name, min=2) for name in ("atoms", "graphs", "pairs"))
-    sizes = ({0: atoms}, {0: atoms}, {0: graphs}, {0: atoms}, {1: pairs}, {0: pairs})
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch about its own inner workings
-            trace = make_fx(
-                Traced(model, head), tracing_mode="symbolic", _allow_non_fake_inputs=True
-            )
-            traced = trace(*inputs)
-            return torch.export.export(
-                traced, inputs, dynamic_shapes=(*sizes, {0: graphs}, {0: graphs}), strict=False
-            )
-    except Exception as problem:  # torch raises whatever it meets while it traces
-        words = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+def _parts(
+    model: nn.Module, head: str | None, given: list[Any]
+) -> tuple[Any, dict[str, Any], list[list[Any]], _Evaluate]:
+    """The program, what is to be said of it, batches to compare on, and what compares."""
+    if isinstance(model, AtomisticModel):
+        name = model.find_head(head) if head is not None or model.energy_heads else None
+        program = atoms.program(model, name)
+        about = atoms.describe(model)
+        return program, about, atoms.groups(model, given), lambda b: atoms.evaluate(model, b, name)
+    if not isinstance(model, SampleModel):
         raise CapabilityError(
-            f"{type(model).__name__} can't be exported: torch can't trace it with free numbers of "
-            f"atoms and pairs ({words}); use the model itself, or another architecture"
-        ) from problem
+            f"{type(model).__name__} can't be exported: it is no single network of the zoo; export "
+            "the models that it is made of"
+        )
+    if head is not None:
+        raise ConfigError(
+            f"head={head!r}: {type(model).__name__} has no energy heads; leave it out"
+        )
+    program, kinds = samples.program(model)
+    about = samples.describe(model, kinds)
+    return program, about, samples.groups(model, given), lambda batch: _plain(model, batch)
+
+
+def _plain(model: SampleModel, batch: list[Any]) -> dict[str, Tensor]:
+    with torch.no_grad():
+        return model(batch)
+
+
+def _described(model: Any, form: str) -> dict[str, Any]:
+    return {
+        "architecture": model.architecture,
+        "name": model.checkpoint_name,
+        "domain": "atoms" if isinstance(model, AtomisticModel) else model.domain,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "device": model.device.type,
+        "form": form,
+    }
 
 
 def _save(program: Any, path: Path, form: str, info: dict[str, Any]) -> None:
@@ -263,10 +205,9 @@ def _save(program: Any, path: Path, form: str, info: dict[str, Any]) -> None:
                 inductor_configs={"aot_inductor.metadata": {_INFO: json.dumps(info)}},
             )
         except Exception as problem:
-            words = (str(problem).strip() or type(problem).__name__).splitlines()[0]
             raise CapabilityError(
-                f"AOTInductor can't compile {info['architecture']} here ({words}); it needs a C++ "
-                "compiler: install one, or choose --format torch.export"
+                f"AOTInductor can't compile {info['architecture']} here ({words(problem)}); it "
+                "needs a C++ compiler: install one, or choose --format torch.export"
             ) from problem
 
 
@@ -295,16 +236,14 @@ def _opened(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
 
 
 def _difference(
-    model: AtomisticModel, artefact: Exported, samples: Sequence[Atoms], head: str | None
+    model: _Evaluate, artefact: Callable[[Any], Mapping[str, Tensor]], batches: list[list[Any]]
 ) -> float:
-    """The largest difference of energies, forces and virials, relative to the largest value."""
-    differences = []
-    for group in ([samples[0]], list(samples), [samples[1]] * 3):
-        names = ("energy", "forces", "virial")
-        options: dict[str, Any] = {} if head is None else {"head": head}
-        expected = model(group, outputs=names, create_graph=False, **options)
-        found = artefact(group)
-        for name in names:
-            scale = float(expected[name].abs().max()) + 1e-3
-            differences.append(float((found[name] - expected[name]).abs().max()) / scale)
+    """The largest difference between outputs, relative to the largest value of each."""
+    differences = [0.0]
+    for batch in batches:
+        found = artefact(batch)
+        for name, value in model(batch).items():
+            scale = float(value.abs().max()) + 1e-3 if value.numel() else 1.0
+            error = (found[name] - value).abs()
+            differences.append(float(error.max()) / scale if value.numel() else 0.0)
     return float(np.max(differences))  # which is NaN if one of them is

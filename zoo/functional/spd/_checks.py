@@ -22,7 +22,7 @@ def symmetrise(x: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
 
 
 def refuse_indefinite(values: Float[Tensor, "*batch n"], where: str) -> None:
-    """Refuses eigenvalues that are not positive.
+    """Refuses eigenvalues that are not positive; none in a trace, which has no numbers.
 
     Args:
         values: eigenvalues of each matrix.
@@ -31,7 +31,7 @@ def refuse_indefinite(values: Float[Tensor, "*batch n"], where: str) -> None:
     Raises:
         ManifoldError: names the worst eigenvalue, its matrix and the remedy.
     """
-    if values.numel() == 0 or bool((values > 0).all()):
+    if torch.compiler.is_compiling() or values.numel() == 0 or bool((values > 0).all()):
         return
     finite = values.isfinite().all(-1)
     if not bool(finite.all()):
@@ -65,6 +65,8 @@ def cholesky(
     refuse_rectangular(x, where)
     factor: Tensor
     factor, info = torch.linalg.cholesky_ex(x.mT)  # as LAPACK stores it: copied whole
+    if torch.compiler.is_compiling():  # no numbers to look at
+        return factor
     # an infinite entry passes LAPACK's test and is left on the diagonal
     finite = bool(factor.detach().diagonal(dim1=-2, dim2=-1).sum().isfinite())
     if not finite or bool(info.any()):
@@ -147,11 +149,13 @@ def refuse_rectangular(x: Tensor, where: str) -> None:
 
 
 def refuse_infinite(x: Tensor, where: str) -> None:
-    """Refuses entries that are not finite.
+    """Refuses entries that are not finite; none in a trace, which has no numbers.
 
     Raises:
         ManifoldError: names the matrix.
     """
+    if torch.compiler.is_compiling():
+        return
     finite = x.isfinite().all(-1).all(-1)
     if not bool(finite.all()):
         index = worst((~finite).to(x.dtype))

@@ -91,7 +91,7 @@ class Eigen:
 
     def clamp(self, floor: float) -> "Eigen":
         """Eigenvalues lifted to a floor; where none is below it, nothing has to be done."""
-        if bool((self.spectrum > floor).all()):
+        if not torch.compiler.is_compiling() and bool((self.spectrum > floor).all()):
             return self
         return self.apply(Clamp(floor))
 

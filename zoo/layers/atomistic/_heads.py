@@ -81,7 +81,7 @@ class DipoleHead(ConstantModule):
         charges, gates = out[:, 0], out[:, 1:]
         size, batch = graph.num_graphs, graph.batch
         total = scatter_mean(charges, batch, size)
-        atoms = torch.bincount(batch, minlength=size).clamp(min=1).to(charges.dtype)
+        atoms = scatter_sum(torch.ones_like(charges), batch, size).clamp(min=1)
         charges = charges - (total - graph.charge / atoms)[batch]
         mass = self.masses[graph.atomic_numbers]
         centre = scatter_sum(mass[:, None] * pos, batch, size)

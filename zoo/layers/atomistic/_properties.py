@@ -63,6 +63,6 @@ class ScalarScale(EnergyScale):
 def balanced(raw: Float[Tensor, " atoms"], graph: AtomGraph) -> Float[Tensor, " atoms"]:
     """Atomic charges (e), shifted alike in each structure so that they add up to its charge."""
     size, batch = graph.num_graphs, graph.batch
-    atoms = scatter_sum(raw.new_ones(len(raw)), batch, size).clamp(min=1)
+    atoms = scatter_sum(raw.new_ones(raw.shape[0]), batch, size).clamp(min=1)
     total = scatter_sum(raw, batch, size)
     return raw - ((total - graph.charge) / atoms)[batch]

@@ -87,7 +87,7 @@ class _CliffordSpectralConv(nn.Module):
         side: Literal["left", "right"] = "left" if self.form == "equivariant" else "right"
         matrix = product_matrix(self.weight, self.algebra, side=side)
         product = _at_each_place(wide, matrix)
-        full = pairs.new_zeros(len(x), product.shape[1], blades // 2, *grid)
+        full = pairs.new_zeros(x.shape[0], product.shape[1], blades // 2, *grid)
         full[..., *low] = self._pairs(product)
         return self._multivectors(torch.fft.ifftn(full, dim=axes))
 
@@ -128,10 +128,10 @@ def _at_each_place(
 ) -> Float[Tensor, "batch outputs *modes blades"]:
     """A matrix of its own for each frequency."""
     blades, outputs, _, inputs, *modes = matrix.shape
-    rows = x.movedim(-1, 1).reshape(len(x), blades * inputs, math.prod(modes))
+    rows = x.movedim(-1, 1).reshape(x.shape[0], blades * inputs, math.prod(modes))
     by_mode = matrix.reshape(blades * outputs, blades * inputs, math.prod(modes)).permute(2, 1, 0)
     out = torch.bmm(rows.permute(2, 0, 1), by_mode)  # (modes, batch, blades outputs)
-    return out.permute(1, 2, 0).reshape(len(x), blades, outputs, *modes).movedim(1, -1)
+    return out.permute(1, 2, 0).reshape(x.shape[0], blades, outputs, *modes).movedim(1, -1)
 
 
 class CliffordSpectralConv2d(_CliffordSpectralConv):

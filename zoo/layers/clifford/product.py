@@ -175,7 +175,7 @@ class CEMLP(nn.Module):
         (linear, *rest), *blocks = (list(cast(nn.Sequential, block)) for block in self.layers)
         first = cast(Any, linear)
         part = getattr(first, "part", None)
-        sizes = (len(h), h.shape[2] + sum(t.shape[2] for t in given))
+        sizes = (h.shape[0], h.shape[2] + sum(t.shape[2] for t in given))
         watched = any(map(_is_hooked, (self, self.layers, self.layers[0], first)))
         if watched or part is None or sizes != (first.algebra.blades, first.weight.shape[1]):
             x = torch.cat([h.index_select(1, i) - h.index_select(1, j), *given], 2)
@@ -249,7 +249,7 @@ class CliffordMessage(nn.Module):
         else:
             difference = major.index_select(1, i) - major.index_select(1, j)
             messages = self.edge_model(clifford.channels_first(torch.cat([difference, *given], 2)))
-        seen = [major, _mean(clifford.blade_major(messages), i, len(h))]
+        seen = [major, _mean(clifford.blade_major(messages), i, h.shape[0])]
         if node_attr is not None:
             seen.append(clifford.blade_major(node_attr))
         update: Tensor = self.node_model(clifford.channels_first(torch.cat(seen, 2)))
@@ -260,7 +260,7 @@ def _mean(
     messages: Float[Tensor, "blades edges channels"], index: Int[Tensor, " edges"], size: int
 ) -> Float[Tensor, "blades size channels"]:
     """Of the messages to each node; zeros where there are none. Rows of channels stay together."""
-    total = messages.new_zeros((len(messages), size, messages.shape[2]))
+    total = messages.new_zeros((messages.shape[0], size, messages.shape[2]))
     count = torch.bincount(index, minlength=size).clamp(min=1).to(messages.dtype)
     return total.index_add(1, index, messages) / count[:, None]
 

@@ -165,7 +165,7 @@ class CPTensorProduct(nn.Module):
             ConfigError: other shapes, weights missing or unwanted.
         """
         self._check(x, y)
-        w = self._weight(weight, len(x))
+        w = self._weight(weight, x.shape[0])
         if self.mode == "uuu":
             z: Tensor = self.coupling(x, y)
             return z if w is None else z * w.unsqueeze(-2)
@@ -222,7 +222,8 @@ class CPTensorProduct(nn.Module):
     def _check(self, x: Tensor, y: Tensor) -> None:
         rows = (self.lmax + 1) ** 2
         for name, value, channels in (("x", x, self.channels[0]), ("y", y, self.channels[1])):
-            if value.dim() != 3 or value.shape[1:] != (rows, channels) or len(value) != len(x):
+            fits = value.dim() == 3 and value.shape[1:] == (rows, channels)
+            if not fits or value.shape[0] != x.shape[0]:
                 raise ConfigError(
                     f"{name} has the shape {tuple(value.shape)}; with lmax={self.lmax} the product "
                     f"takes ({len(x)}, {rows}, {channels})"

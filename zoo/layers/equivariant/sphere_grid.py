@@ -104,13 +104,13 @@ class SphereGrid(ConstantModule):
         self, x: Float[Tensor, "rows coefficients channels"]
     ) -> Float[Tensor, "rows points channels"]:
         """Values on the grid."""
-        return torch.bmm(self.to_matrix.expand(len(x), -1, -1), x)
+        return torch.bmm(self.to_matrix.expand(x.shape[0], -1, -1), x)
 
     def from_grid(
         self, values: Float[Tensor, "rows points channels"]
     ) -> Float[Tensor, "rows coefficients channels"]:
         """Coefficients of values on the grid."""
-        return torch.bmm(self.from_matrix.expand(len(values), -1, -1), values)
+        return torch.bmm(self.from_matrix.expand(values.shape[0], -1, -1), values)
 
 
 def _kept(lmax: int, mmax: int, layout: Layout) -> Tensor:

@@ -218,8 +218,8 @@ class MobiusGRU(nn.Module):
 def _run(cell: MobiusRNN | MobiusGRU, x: Tensor, lengths: Tensor | None) -> Tensor:
     """Steps through the sequences from the origin; those that have ended keep their state."""
     reading = cell.read(x)
-    h = x.new_zeros(len(x), cell.channels)
-    steps = x.shape[1] if lengths is None or not len(x) else min(x.shape[1], int(lengths.max()))
+    h = x.new_zeros(x.shape[0], cell.channels)
+    steps = x.shape[1] if lengths is None or not x.shape[0] else min(x.shape[1], int(lengths.max()))
     for t in range(steps):
         following = cell.step(h, reading, t)
         if lengths is None:

@@ -210,11 +210,11 @@ class LorentzAggregation(nn.Module):
             x: points.
             edge_index: sources and targets.
         """
-        nodes = torch.arange(len(x), device=x.device)
+        nodes = torch.arange(x.shape[0], device=x.device)
         source, target = torch.cat([edge_index, torch.stack([nodes, nodes])], dim=1)
         messages = x.index_select(0, source)
         if self.query is not None and self.key is not None:
             pair = self.query(x).index_select(0, target), self.key(x).index_select(0, source)
             closeness = 2.0 / self.c + 2.0 * lorentz.product(*pair, keepdim=True)
             messages = messages * torch.sigmoid(closeness / self.root + 20.0)
-        return lorentz.normalize(scatter_sum(messages, target, len(x)), c=self.c)
+        return lorentz.normalize(scatter_sum(messages, target, x.shape[0]), c=self.c)

@@ -82,19 +82,19 @@ class HGCNAggregation(nn.Module):
         self, x: Float[Tensor, "nodes channels"], edge_index: Int[Tensor, "2 edges"]
     ) -> Float[Tensor, "nodes channels"]:
         """New points; each node receives along the edges that end at it, and from itself."""
-        nodes = torch.arange(len(x), device=x.device)
+        nodes = torch.arange(x.shape[0], device=x.device)
         source, target = torch.cat([edge_index, torch.stack([nodes, nodes])], 1)
         weight = self._weights(x, source, target)[:, None]
         if self.where == "local":
             centre = x.index_select(0, target)
             steps = weight * self.space.log(centre, x.index_select(0, source))
-            return self.space.exp(x, scatter_sum(steps, target, len(x)))
+            return self.space.exp(x, scatter_sum(steps, target, x.shape[0]))
         logs = self.space.log0(x).index_select(0, source)
-        return self.space.exp0(scatter_sum(weight * logs, target, len(x)))
+        return self.space.exp0(scatter_sum(weight * logs, target, x.shape[0]))
 
     def _weights(self, x: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Of every edge; those that end at a node add up to one without attention."""
-        count = torch.bincount(target, minlength=len(x))
+        count = torch.bincount(target, minlength=x.shape[0])
         weight = (1.0 / count.to(x.dtype)).index_select(0, target)
         if self.attention is None:
             return weight

@@ -25,7 +25,7 @@ def diffuse(
         x: features.
         pattern: of the graph's pairs; made anew if None.
     """
-    pattern = sheaf.Pattern(laplacians[0].pairs, len(x)) if pattern is None else pattern
+    pattern = sheaf.Pattern(laplacians[0].pairs, x.shape[0]) if pattern is None else pattern
     if len(laplacians) == 1:
         return sheaf.apply(laplacians[0], x, pattern)
     groups = x.split([part.stalk for part in laplacians], dim=1)

@@ -115,7 +115,7 @@ class SheafLearner(nn.Module):
             x: features.
             pairs: of `undirected_pairs`.
         """
-        flat, d, nodes = x.flatten(1), self.stalk_dim, len(x)
+        flat, d, nodes = x.flatten(1), self.stalk_dim, x.shape[0]
         if self.linear is None:
             theta = x.new_zeros(2, pairs.shape[1], 0)
         else:

@@ -159,7 +159,7 @@ class SPDBatchNorm(nn.Module):
         """
         where = type(self).__name__
         check_precision(where, x)
-        if x.shape[-2:] != (self.size, self.size) or x.ndim < 3 or len(x) == 0:
+        if x.shape[-2:] != (self.size, self.size) or x.ndim < 3 or x.shape[0] == 0:
             raise ConfigError(
                 f"{where} of size {self.size} takes (batch, ..., {self.size}, {self.size}) with at "
                 f"least one matrix, not {tuple(x.shape)}"

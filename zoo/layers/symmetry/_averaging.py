@@ -224,7 +224,8 @@ class FrameAveraging(nn.Module):
 
     def _warn(self, found: Frames, batch: Batch) -> None:
         """Says once that the answer for some samples depends on the axes of coordinates."""
-        if self._warned or self.frames == "minimal" or found.ratio is None:
+        silent = self._warned or torch.compiler.is_compiling()
+        if silent or self.frames == "minimal" or found.ratio is None:
             return
         lost = found.undetermined | (found.ratio > CLOSE)
         if bool(lost.any()):

@@ -253,7 +253,7 @@ class _FactorizedConv(nn.Module):
                 f"{title}: a grid of {tuple(x.shape[2:])} places is smaller than the kernel "
                 f"{self.weight.shape[2:]} with dilation {self.dilation}"
             )
-        if self._factorized(len(x), x.shape[2:]):
+        if self._factorized(x.shape[0], x.shape[2:]):
             return self._in_steps(x)
         x, padding = self._padded(x)
         return _CONV[self.dims](
@@ -281,12 +281,12 @@ class _FactorizedConv(nn.Module):
     def _in_steps(self, x: Tensor) -> Tensor:
         """Into the bonds, over the places, out of the bonds."""
         conv, ones = _CONV[self.dims], (1,) * self.dims
-        batch, inner, kernel, outer, groups = len(x), *self._kernels()
+        batch, inner, kernel, outer, groups = x.shape[0], *self._kernels()
         x = x.reshape(batch * self.groups, self.weight.shape[1], *x.shape[2:])
         if inner is not None:
             x, channels = conv(x, inner.reshape(*inner.shape, *ones)), kernel.shape[1] * groups
             # the bond that leads to the outputs goes along like samples
-            x = x.reshape(len(x) * (len(inner) // channels), channels, *x.shape[2:])
+            x = x.reshape(x.shape[0] * (len(inner) // channels), channels, *x.shape[2:])
         x, padding = self._padded(x)
         x = conv(x, kernel, None, self.stride, padding, self.dilation, groups)
         x = x.reshape(batch, self.groups * outer.shape[1], *x.shape[2:])

@@ -104,8 +104,8 @@ class MPSChain(nn.Module):
                 f"{self.n_sites}; bring samples to (batch, n_sites) or make a chain of theirs"
             )
         weights, features = self._steps(x)
-        vectors = self.ends[:, None].expand(2, len(x), self.bond_dim)
-        scale = x.new_zeros(2, len(x), 1)
+        vectors = self.ends[:, None].expand(2, x.shape[0], self.bond_dim)
+        scale = x.new_zeros(2, x.shape[0], 1)
         for step, (weight, feature) in enumerate(zip(weights, features, strict=True)):
             both = vectors[..., None] * feature[:, :, None, :]  # (sides, batch, bond, 2)
             vectors = torch.bmm(both.flatten(2), weight)
@@ -136,7 +136,7 @@ class MPSChain(nn.Module):
             missing = steps - len(cores)
             idle = cores.new_zeros(missing, 2, self.bond_dim, self.bond_dim)
             idle[:, 0] = torch.eye(self.bond_dim, dtype=idle.dtype, device=idle.device)
-            still = phi.new_tensor([1.0, 0.0]).expand(missing, len(x), 2)
+            still = phi.new_tensor([1.0, 0.0]).expand(missing, x.shape[0], 2)
             rows = torch.cat([idle, cores]).transpose(1, 2).flatten(1, 2)
             weights.append(rows)  # (steps, bond * 2, bond)
             features.append(torch.cat([still, side]))

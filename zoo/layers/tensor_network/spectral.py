@@ -129,7 +129,9 @@ class FactorizedSpectralConv(nn.Module):
         return torch.einsum(equation, modes, self.weight.to_tensor())
 
     def _factorized(self, equation: str, shape: tuple[int, ...]) -> bool:
-        if self.contraction != "auto" or self.weight.format == "dense":
+        # in a trace, sizes are symbols, and no order of steps can be planned for them
+        planned = self.contraction == "auto" and not torch.compiler.is_compiling()
+        if not planned or self.weight.format == "dense":
             return self.contraction == "factorized"
         return _worthwhile(equation, shape, self.weight.format, self.weight.shape, self.weight.rank)
 
@@ -175,7 +177,7 @@ def low_modes(
         y = torch.matmul(_like(to_modes, x), y)
         rest *= 2 * n_modes[axis]
     *others, last = n_modes
-    y = y.reshape(len(x), 2, *(2 * m for m in others), last, channels)
+    y = y.reshape(x.shape[0], 2, *(2 * m for m in others), last, channels)
     return torch.complex(y[:, 0], y[:, 1])
 
 
@@ -184,7 +186,7 @@ def _field(
 ) -> Float[Tensor, "batch *grid channels"]:
     """The real field whose low frequencies these are; see `low_modes`."""
     *others, last = modes.shape[1:-1]
-    batch, channels = len(modes), modes.shape[-1]
+    batch, channels = modes.shape[0], modes.shape[-1]
     y = torch.stack([modes.real, modes.imag], dim=1)
     lead = batch
     for axis, count in enumerate(others):

@@ -169,7 +169,7 @@ class TensorPowerLinear(ConstantModule):
         if self.bias is not None:
             for level in tp.levels(self.constants, self.order_out):
                 for half, ((number,),) in zip(level.outputs, level.index, strict=True):
-                    parts[half] = self.bias[:, number].expand(len(x), -1)
+                    parts[half] = self.bias[:, number].expand(x.shape[0], -1)
         for level in tp.levels(self.diagrams, self.order_out):
             pools = [tp.pool(x, half, divisor, symplectic=symplectic) for half in level.inputs]
             for half, y in zip(level.outputs, self._mixed(pools, level), strict=True):
@@ -190,7 +190,7 @@ class TensorPowerLinear(ConstantModule):
         weight = weight.permute(2, 3, 0, 4, 1).reshape(-1, pooled.shape[1])
         flat = weight @ pooled.flatten(2) if level.count else pooled @ weight.mT
         shape = (len(level.outputs), len(level.orders), self.out_channels)
-        y = flat.reshape(len(pooled), *shape, *pooled.shape[2:])
+        y = flat.reshape(pooled.shape[0], *shape, *pooled.shape[2:])
         found = []
         for row in range(shape[0]):
             terms = [
@@ -213,7 +213,7 @@ class TensorPowerLinear(ConstantModule):
         for number, diagram in enumerate(self.constants):
             if diagram.legs and self.bias is not None:
                 part = tp.apply_diagram(self.bias[:, number], diagram, self.order_out, n=n)
-                total = part.expand(len(x), *part.shape) if total is None else total + part
+                total = part.expand(x.shape[0], *part.shape) if total is None else total + part
         return total
 
     def _by_matrices(self, x: Tensor, n: int, divisor: int | float | Tensor) -> Tensor:
@@ -223,7 +223,7 @@ class TensorPowerLinear(ConstantModule):
         else:
             maps, powers = self.get_buffer("maps"), [0] * self.weight.shape[-1]
         d, outputs, inputs = maps.shape[0], n**self.order_out, n**self.order_in
-        flat = x.reshape(len(x), self.in_channels, inputs)
+        flat = x.reshape(x.shape[0], self.in_channels, inputs)
         if isinstance(divisor, Tensor):  # one for each sample: after the maps, before the channels
             scale = divisor.to(x)[:, None] ** -x.new_tensor(powers)
             each = torch.einsum("dij,bcj->bdci", maps, flat)
@@ -240,26 +240,27 @@ class TensorPowerLinear(ConstantModule):
             else:
                 own = self.get_buffer("invariants")
             mixed = mixed + self.bias @ own.reshape(len(own), outputs)
-        return mixed.reshape(len(x), self.out_channels, *[n] * self.order_out)
+        return mixed.reshape(x.shape[0], self.out_channels, *[n] * self.order_out)
 
     # --- what fits ------------------------------------------------------------------------------
 
     def _size(self, x: Tensor, n: int | None) -> int:
         """The n of an input."""
         given = self.n if n is None else n
-        axes = set(x.shape[2:]) | (set() if given is None else {given})
+        axes = [*x.shape[2:], *([] if given is None else [given])]
         right = x.ndim == 2 + self.order_in and x.shape[1] == self.in_channels
-        if not right or len(axes) != 1 or (self.n is not None and axes != {self.n}):
+        alike = len(axes) > 0 and all(n == axes[0] for n in axes)
+        if not right or not alike or (self.n is not None and axes[0] != self.n):
             wanted = "n" if self.n is None else str(self.n)
             raise UnsupportedInputError(
                 f"{self.group}, orders {self.order_in} -> {self.order_out}: got a tensor of shape "
                 f"{tuple(x.shape)} and n={n}; expected (batch, {self.in_channels}"
                 f"{(', ' + wanted) * self.order_in}), and n where order_in is 0"
             )
-        (size,) = axes
+        size: int = axes[0]
         if self.n is None:
             self.group.check(size)
-        return int(size)
+        return size
 
     def _check_mask(self, mask: Tensor, x: Tensor, n: int) -> None:
         if not isinstance(self.group, tp.SymmetricGroup) or self.n is not None:
@@ -267,9 +268,9 @@ class TensorPowerLinear(ConstantModule):
                 f"samples of several n are for layers of S(n) without an n of their own, not for "
                 f"{self.group} with n={self.n}"
             )
-        if tuple(mask.shape) != (len(x), n):
+        if tuple(mask.shape) != (x.shape[0], n):
             raise UnsupportedInputError(
-                f"the mask has the shape {tuple(mask.shape)}; expected ({len(x)}, {n})"
+                f"the mask has the shape {tuple(mask.shape)}; expected ({x.shape[0]}, {n})"
             )
 
     def extra_repr(self) -> str:
@@ -327,6 +328,6 @@ def _scaled_basis(group: Group, n: int, order_in: int, order_out: int, means: bo
 def _masked(x: Tensor, mask: Tensor, order: int) -> Tensor:
     """Zeros where one of the last axes stands at a coordinate that isn't there."""
     for axis in range(order):
-        shape = [len(x), 1] + [mask.shape[1] if k == axis else 1 for k in range(order)]
+        shape = [x.shape[0], 1] + [mask.shape[1] if k == axis else 1 for k in range(order)]
         x = x.masked_fill(~mask.reshape(shape), 0.0)
     return x

@@ -1,0 +1,98 @@
+"""Artefacts of models on anything but atoms: all architectures, or the reason why not."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import zoo
+from zoo import registry
+from zoo.apps.scale import _export_samples as samples
+from zoo.apps.scale import export as app
+from zoo.errors import CapabilityError, ConfigError, UnsupportedInputError
+from zoo.models._sample import SampleModel
+
+NAMES = sorted(name for name, spec in registry.specs().items() if spec.domain != "atoms")
+#: what a user is told of those that can't be exported
+WORDS = {
+    "cgenn": "number of pairs",
+    "conn_nsd": "aligns the neighbours of each node",
+    "csmpn": "convex hull",
+    "fa_gnn": "number of nodes",
+    "frame_averaged": "decided for each sample",
+    "lorentz_cgenn": "number of pairs",
+    "nsd": "edges of one graph",
+    "segnn": "pairs at all",
+    "tsmnet": "statistics of all domains",
+}
+#: one of each kind of domain, in a second or two
+ALWAYS = ("egnn", "factorized_mlp", "grnet", "tree_embedding")
+
+
+def _made(name: str) -> SampleModel:
+    torch.manual_seed(0)
+    model: Any = zoo.create(name, **registry.specs()[name].test_config).double().eval()
+    assert isinstance(model, SampleModel)
+    return model
+
+
+def _check(name: str, folder: Path) -> None:
+    model = _made(name)
+    info = app.export(model, folder / "model.pt2")
+    assert info["difference"] < 1e-9
+    exported = app.Exported(folder / "model.pt2")
+    if model.transductive:
+        batch = samples.examples(model, 1)[:1]
+    else:
+        batch = samples.examples(model, 11)  # neither traced nor compared before
+    expected = model(batch)
+    found = exported(batch)
+    assert set(found) == set(expected)
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value.detach(), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_it_says_what_the_model_says(name: str, tmp_path: Path) -> None:
+    _check(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ALWAYS and n not in WORDS])
+def test_every_architecture(name: str, tmp_path: Path) -> None:
+    _check(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_what_can_not_be_exported_is_said_first(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "trace", None)  # not even tried
+    with pytest.raises(CapabilityError, match=WORDS[name]):
+        app.export(_made(name), tmp_path / "model.pt2")
+    assert set(WORDS) == set(samples.REFUSED)
+    assert not list(tmp_path.iterdir())
+
+
+def test_inputs_are_looked_at_before_the_artefact_runs(tmp_path: Path) -> None:
+    model = _made("gcn")
+    model.set_normalisation(x=([0.5] * 4, [2.0] * 4))
+    info = app.export(model, tmp_path / "model.pt2", structures=samples.examples(model, 3))
+    assert info["inputs"]["x"]["shape"] == [None, 4]
+    exported = app.Exported(tmp_path / "model.pt2")
+    x, ring = torch.zeros(3, 4), torch.tensor([[0, 1, 2], [1, 2, 0]])
+    assert torch.equal(
+        exported(Data(x=x, edge_index=ring))["logits"],
+        model(Data(x=x, edge_index=ring))["logits"],
+    )
+    with pytest.raises(UnsupportedInputError, match=r"names the nodes 0\.\.3"):
+        exported(Data(x=x, edge_index=ring + torch.tensor([[0], [1]])))
+    with pytest.raises(UnsupportedInputError, match=r"x has the shape \(any, 4\), not \(3, 5\)"):
+        exported(Data(x=torch.zeros(3, 5), edge_index=ring))
+    with pytest.raises(UnsupportedInputError, match="needs the field edge_index"):
+        exported(Data(x=x))
+    with pytest.raises(ConfigError, match="no energy heads"):
+        app.export(model, tmp_path / "other.pt2", head="dft")
