@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -30,6 +31,12 @@ WORDS = {
 }
 #: one of each kind of domain, in a second or two
 ALWAYS = ("egnn", "factorized_mlp", "grnet", "tree_embedding")
+
+
+@pytest.fixture(autouse=True)
+def symbols_are_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks of shapes compare sizes, which fixes those that a trace leaves open."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def _made(name: str) -> SampleModel:

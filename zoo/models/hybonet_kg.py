@@ -136,9 +136,9 @@ class HyboNetKG(SampleModel):
             pairs, kinds = data.edge_index, data.get("edge_type")
         if kinds is None:
             kinds = torch.zeros(pairs.shape[1], dtype=torch.int64, device=pairs.device)
-        if len(kinds) != pairs.shape[1]:
+        if kinds.shape[0] != pairs.shape[1]:
             raise UnsupportedInputError(
-                f"{pairs.shape[1]} pairs have {len(kinds)} relations; each needs one in "
+                f"{pairs.shape[1]} pairs have {kinds.shape[0]} relations; each needs one in "
                 "edge_label_type (edge_type for edges)"
             )
         return pairs, kinds

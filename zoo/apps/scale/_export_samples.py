@@ -71,7 +71,12 @@ def examples(model: SampleModel, count: int) -> list[Any]:
     if own is not None:
         return list(own(rng, count))
     shape = (model.domain, model.sample_shape, model.tokens, model.bases)
-    return samples.make(samples.Wanted(*shape), rng, count)
+    found = samples.make(samples.Wanted(*shape), rng, count)
+    relations = int(model.hparams.get("num_relations", 0))
+    for sample in found if relations else ():  # what is left out of a trace can't be asked for
+        pairs = sample.edge_label_index.shape[1]
+        sample["edge_label_type"] = torch.as_tensor(rng.integers(relations, size=pairs))
+    return found
 
 
 def groups(model: SampleModel, given: Sequence[Any]) -> list[list[Any]]:
@@ -97,9 +102,10 @@ def program(model: SampleModel) -> tuple[Any, dict[str, Any]]:
         )
     counts = (1, 1) if model.transductive else (5, 7)
     first, second = (model.prepare(examples(model, count)[:count]) for count in counts)
-    asked = _inputs.get(first, "edge_label_index")
-    if model.transductive and asked is not None:  # of a graph that stays what it is
-        second = _inputs.replaced(second, {"edge_label_index": torch.cat([asked, asked], dim=1)})
+    if model.transductive:  # what is asked for, of a graph that stays what it is
+        asked = {n: _inputs.get(first, n) for n in ("edge_label_index", "edge_label_type")}
+        twice = {n: torch.cat([v, v], dim=-1) for n, v in asked.items() if v is not None}
+        second = _inputs.replaced(second, twice)
     model(first)  # tables that are made on first use are made of numbers
     names = _names(model, first)
     fields, free = [], []
