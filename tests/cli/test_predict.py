@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 import zoo
@@ -71,6 +72,33 @@ def test_unreadable_structures(cli: Cli, weights: Path, tmp_path: Path, text: st
     assert str(source) in err
 
 
+@pytest.mark.parametrize(
+    ("name", "index", "said"),
+    [("in.txt", ":", "no format"), ("folder", ":", "is a folder"), ("w.xyz", "5", "no frames at")],
+)
+def test_what_is_no_structure_is_said(
+    cli: Cli, weights: Path, tmp_path: Path, name: str, index: str, said: str
+) -> None:
+    (tmp_path / "in.txt").write_text("hello\nworld\n")
+    (tmp_path / "folder").mkdir()
+    Atoms("H2", [[0, 0, 0], [0, 0, 1.1]]).write(tmp_path / "w.xyz")
+    code, out, err = cli("predict", weights, tmp_path / name, "--index", index)
+    assert (code, out) == (1, "")
+    assert said in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["predict", "relax"])
+def test_the_file_that_is_read_is_not_replaced(
+    cli: Cli, weights: Path, tmp_path: Path, verb: str
+) -> None:
+    source = tmp_path / "h2.extxyz"
+    Atoms("H2", [[0, 0, 0], [0, 0, 1.1]]).write(source)
+    before = source.read_bytes()
+    code, _, err = cli(verb, weights, source, "-o", tmp_path / "." / "h2.extxyz")
+    assert code == 1 and "is the file that is read" in err
+    assert source.read_bytes() == before
+
+
 def test_no_such_weights(cli: Cli, frames: Path) -> None:
     code, _, err = cli("predict", "tensornet-s.gfn2-md11.r1", frames)
     assert code == 1
@@ -105,3 +133,23 @@ def test_eval_with_missing_labels(cli: Cli, weights: Path, frames: Path) -> None
     code, _, err = cli("eval", weights, frames, "--split", "test")
     assert code == 1
     assert "split" in err
+
+
+def test_eval_refuses_labels_in_other_units(cli: Cli, weights: Path, tmp_path: Path) -> None:
+    model, rng, structures = zoo.load(weights), np.random.default_rng(0), []
+    for _ in range(6):
+        atoms = molecule("CH3CH2OH")
+        atoms.positions += 0.1 * rng.normal(size=atoms.positions.shape)
+        out = model(atoms)
+        forces = 23.06 * out["forces"].detach().numpy()
+        energy = 23.06 * float(out["energy"])
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        structures.append(atoms)
+    write(tmp_path / "kcal.extxyz", structures)
+    words = ["eval", weights, tmp_path / "kcal.extxyz"]
+    code, out, err = cli(*words)
+    assert (code, out) == (1, "")
+    assert "look like kcal/mol" in err and "--unit energy=kcal/mol" in err
+    assert cli(*words, "--any-units")[0] == 0
+    code, _, err = cli(*words, "--unit", "energy=kcal/mol")
+    assert code == 0, err

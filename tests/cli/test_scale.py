@@ -1,6 +1,7 @@
 """The verbs for many structures: what they write and say."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,32 @@ def test_md(cli: Callable[..., Result], weights: Path, structures: Path, tmp_pat
     code, _, warned = cli(*words)
     assert code == _common.FAILED
     assert "another model" in warned
+
+
+def test_a_run_that_takes_no_structure_fails(
+    cli: Callable[..., Result], weights: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "ammonia.extxyz"
+    write(source, molecule("NH3"))
+    for verb, out in (("relax", "r.extxyz"), ("md", "run"), ("screen", "found")):
+        code, _, warned = cli(verb, weights, source, "-o", tmp_path / out)
+        assert code == _common.FAILED, verb
+        assert "refused" in warned, verb
+
+
+def test_screening_without_ray_writes_nothing(
+    cli: Callable[..., Result],
+    weights: Path,
+    structures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, _, warned = cli("screen", weights, structures, "-o", tmp_path / "found", "--ray")
+    assert code == _common.FAILED
+    assert "geometric-zoo[ray]" in warned
+    assert not (tmp_path / "found").exists()
 
 
 def test_export_needs_its_ending(cli: Callable[..., Result], weights: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
@@ -46,6 +47,15 @@ def test_finetune_says_what_is_wrong(cli: Cli, weights: Path, frames: Path, tmp_
         assert (found, out) == (code, ""), words
         assert part in err
         assert "Traceback" not in err
+
+
+def test_finetune_without_labels_leaves_no_folder(cli: Cli, weights: Path, tmp_path: Path) -> None:
+    source = tmp_path / "bare.extxyz"
+    write(source, [molecule("CH3CH2OH") for _ in range(10)])
+    code, out, err = cli("finetune", weights, source, "-o", tmp_path / "new" / "out")
+    assert (code, out) == (1, "")
+    assert "no energies or forces to train on" in err
+    assert not (tmp_path / "new").exists()
 
 
 def test_new_elements_need_their_option(cli: Cli, weights: Path, tmp_path: Path) -> None:

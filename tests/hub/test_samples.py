@@ -16,6 +16,7 @@ from zoo import hub
 from zoo._files import read_yaml, write_atomic
 from zoo.errors import (
     CapabilityError,
+    CertificateError,
     ConfigError,
     GoldenMismatchError,
     IntegrityError,
@@ -245,6 +246,9 @@ def test_annotating_publishing_bundling_and_releasing(tmp_path: Path) -> None:
     with torch.no_grad():
         model.head.weight.add_(1.0)
     zoo.save(model, tmp_path / "out", name=name, golden_inputs=samples)
+    with pytest.raises(CertificateError, match="1 have none"):
+        hub.publish(folder, into=tmp_path / "ship")
+    hub.annotate(folder, certificate=certificate)
     with pytest.raises(OutputError, match="names are immutable"):
         hub.publish(folder, into=tmp_path / "ship")
     bundle = hub.bundle([folder], tmp_path / "weights.zoo")

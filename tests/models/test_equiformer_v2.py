@@ -98,6 +98,10 @@ def test_convert_knows_heads_by_their_task_and_energies_of_elements():
         ({"distance_function": "sigmoid"}, "distance_function"),
         ({"use_s2_act_attn": True}, "use_s2_act_attn"),
         ({"lmax_list": [3, 2]}, "several resolutions"),
+        (
+            {"max_neighbors": 20, "enforce_max_neighbors_strictly": False},
+            "enforce_max_neighbors_strictly: true",
+        ),
     ],
 )
 def test_convert_refuses_options_without_counterpart(option, error):

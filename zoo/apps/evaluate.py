@@ -10,6 +10,7 @@ from zoo.datasets import AtomsDataset, Dataset, DomainDataset
 from zoo.errors import CapabilityError, DataError
 from zoo.models._atomistic import AtomisticModel
 from zoo.models._sample import SampleModel
+from zoo.training.evidence import check_units
 from zoo.training.metrics import UNITS as UNITS
 from zoo.training.metrics import assess
 from zoo.training.tasks import assess_samples
@@ -24,6 +25,7 @@ def evaluate(
     units: Mapping[str, str] | None = None,
     batch_size: int = 16,
     head: str | None = None,
+    any_units: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Compares a model with labels.
@@ -36,6 +38,7 @@ def evaluate(
         units: of the file, where the format has none (with a file).
         batch_size: structures per model call.
         head: the energy head to evaluate; the model's first if None. For atoms only.
+        any_units: accept labels that look as if they were in other units than stated.
         progress: called with (structures done, structures in all).
 
     Returns:
@@ -48,14 +51,16 @@ def evaluate(
 
     Raises:
         DataError: if the data has no label that the model predicts, or classes that it does not
-            know.
-        CapabilityError: for `head` outside atoms.
+            know, or if labels or positions are, by the evidence, in other units than stated.
+        CapabilityError: for `head` or `any_units` outside atoms.
         UnknownNameError: if there is no such split, or no such head.
     """
     network = hub.load(model) if isinstance(model, (str, Path)) else model
     if isinstance(network, SampleModel):
         if head is not None:
             raise CapabilityError(f"{network.domain} has no energy heads; leave out head={head!r}")
+        if any_units:
+            raise CapabilityError("any_units is for labels of atoms; leave it out")
         reading = {"keys": keys, "units": units}
         return _on_samples(network, data, split, reading, batch_size, progress)
     if isinstance(data, AtomsDataset):
@@ -73,7 +78,10 @@ def evaluate(
             f"{sorted(network.outputs)}, so there is nothing to compare; name the labels with "
             "keys= (--key energy=REF_energy)"
         )
-    return assess(network, dataset, batch_size=batch_size, head=head, progress=progress).metrics
+    found = assess(network, dataset, batch_size=batch_size, head=head, progress=progress)
+    if not any_units:
+        check_units(found, dataset)
+    return found.metrics
 
 
 def _on_samples(

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read as ase_read
 from ase.io import write as ase_write
+from ase.io.formats import UnknownFileTypeError
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from zoo._files import write_atomic
@@ -213,10 +214,19 @@ def read(
 
 
 def _structures(path: Path, index: str) -> list[Any]:
-    if not path.is_file():
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file in it, in a format that ASE reads")
+    if not path.exists():
         raise DataError(f"there is no file {path}; give structures in a format that ASE reads")
     try:
         frames = ase_read(path, index=index)
+    except UnknownFileTypeError as problem:
+        raise DataError(
+            f"{path} has no format that ASE knows, by its name or its first lines; use .extxyz, "
+            ".traj, .cif, .db or another of ase.io"
+        ) from problem
+    except (IndexError, StopIteration) as problem:
+        raise DataError(f"{path} has no frames at index {index!r}, or ends too early") from problem
     except Exception as problem:  # ASE's readers raise whatever their parser meets
         raise DataError(f"ASE can't read {path} (index {index!r}): {problem}") from problem
     frames = frames if isinstance(frames, list) else [frames]

@@ -164,7 +164,7 @@ def errors(report: Any) -> str:
     return f"{table(rows, ['on', *heads.values()])}\nwrote {report.path}"
 
 
-def check_output(path: Path, *, folder: bool = False) -> Path:
+def check_output(path: Path, *, folder: bool = False, source: str | Path | None = None) -> Path:
     """Fails now, and not after an hour of work, if an output can't be written.
 
     Nothing is created: the nearest folder that exists is tried with a file that vanishes.
@@ -172,6 +172,7 @@ def check_output(path: Path, *, folder: bool = False) -> Path:
     Args:
         path: the file, or the folder.
         folder: whether `path` is meant to be a folder.
+        source: a file that is read, which `path` must not be.
 
     Returns:
         `path`.
@@ -180,6 +181,8 @@ def check_output(path: Path, *, folder: bool = False) -> Path:
         OutputError: says which part of the path stands in the way.
     """
     path = path.expanduser()
+    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+        raise OutputError(f"{path} is the file that is read; choose another name for the output")
     if path.exists() and path.is_dir() is not folder:
         wanted, found = ("folder", "file") if folder else ("file", "folder")
         raise OutputError(f"{path} must be a {wanted}, but a {found} is there; choose another")

@@ -47,6 +47,12 @@ def command(
     split: Annotated[str | None, typer.Option(help="Only this split: train, val, test.")] = None,
     keys: _common.Keys = [],  # noqa: B006  # typer reads it and hands out copies
     units: _common.Units = [],  # noqa: B006
+    any_units: Annotated[
+        bool,
+        typer.Option(
+            "--any-units/--no-any-units", help="Believe the stated units against the evidence."
+        ),
+    ] = False,
     head: Annotated[
         str | None, typer.Option(help="Which energy head, of a model with several.")
     ] = None,
@@ -66,6 +72,7 @@ def command(
     loading = {"device": device, "allow_untrained_elements": allow_untrained_elements}
     named, united = _common.pairs(keys, "'--key'"), _common.pairs(units, "'--unit'")
     reading = {"split": split, "keys": named or None, "units": united or None, "head": head}
+    reading |= {"any_units": any_units}
     measuring = {"only": _words(only), "systems": list(systems) or None, "quick": quick}
     if physics is not None:
         _refuse({"DATA": data} | reading, "has no meaning with --physics")
@@ -161,7 +168,7 @@ def _words(text: str | None) -> list[str] | None:
 
 def _refuse(options: dict[str, Any], why: str) -> None:
     """Refuses options that would be ignored."""
-    named = {"keys": "key", "units": "unit", "systems": "system"}
+    named = {"keys": "key", "units": "unit", "systems": "system", "any_units": "any-units"}
     for option, value in options.items():
         if value:
             shown = option if option.isupper() else f"--{named.get(option, option)}"

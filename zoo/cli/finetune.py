@@ -71,7 +71,7 @@ Overrides = Annotated[
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume/--no-resume", help="Go on from the state in the folder.")
+    bool, typer.Option("--resume/--no-resume", help="Go on from the state in the folder, if any.")
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite/--no-overwrite", help="Start again in a used folder.")

@@ -58,7 +58,12 @@ def command(
         )
     rows = [{"structure": k, **row} for k, row in enumerate(found)]
     names = {"temperature": "temperature (K)", "drift": "drift (eV/atom)"}
+    for row in rows:
+        if row["status"] == "refused":
+            _common.warn(f"structure {row['structure']} refused: {row['reason']}")
     shown = [{names.get(k, k): v for k, v in row.items()} for row in rows]
     columns = ["structure", "status", "steps", *names.values(), "reason"]
     text = f"{_common.table(shown, columns)}\nwrote {output}"
     _common.emit(rows, text, as_json=as_json)
+    if all(row["status"] == "refused" for row in rows):
+        raise typer.Exit(_common.FAILED)

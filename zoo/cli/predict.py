@@ -40,7 +40,7 @@ def command(
     if output is not None:
         domain = hub.read_manifest(hub.find(name)).inputs.domain
         _check_ending(output, app.formats(domain))
-        output = _common.check_output(output)
+        output = _common.check_output(output, source=structures)
     model = hub.load(
         name, device=device, check=check, allow_untrained_elements=allow_untrained_elements
     )

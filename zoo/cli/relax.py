@@ -31,7 +31,7 @@ def command(
 
     if output.suffix not in (".extxyz", ".xyz"):
         raise typer.BadParameter(f"{output} must end in .extxyz", param_hint="'--output'")
-    output = _common.check_output(output)
+    output = _common.check_output(output, source=structures)
     model = hub.load(name, device=device, allow_untrained_elements=allow_untrained_elements)
     frames = read(model, structures, index=index)
     with _common.progress("relaxing", quiet=as_json) as report:
@@ -56,3 +56,5 @@ def command(
             _common.warn(f"structure {k} {row['status']}: {row['reason']}")
     text = f"{said}\nwrote {len(results)} structures to {output}"
     _common.emit({"model": name, "counts": found, "results": rows}, text, as_json=as_json)
+    if found["refused"] == len(results):
+        raise typer.Exit(_common.FAILED)

@@ -57,3 +57,5 @@ def command(
         _common.warn(f"{summary['refused']} structures were refused, see {output}/refused.json")
     text = f"kept {summary['kept']} of {summary['structures']} structures\nwrote {output}"
     _common.emit(summary, text, as_json=as_json)
+    if summary["refused"] == summary["structures"]:
+        raise typer.Exit(_common.FAILED)

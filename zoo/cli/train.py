@@ -14,7 +14,8 @@ def command(
     tier: Annotated[str | None, typer.Option(help="Named overrides in the recipe: smoke.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on from the state in the folder.")
+        bool,
+        typer.Option("--resume/--no-resume", help="Go on from the state in the folder, if any."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite/--no-overwrite", help="Start again in a used folder.")

@@ -65,6 +65,7 @@ _DEFAULTS: dict[str, Any] = {
     "use_energy_lin_ref": False,
     "distance_function": "gaussian",
     "use_s2_act_attn": False,
+    "enforce_max_neighbors_strictly": True,
 }
 #: what can't be converted unless it has this value
 _REQUIRED = {"distance_function": "gaussian", "use_s2_act_attn": False}
@@ -170,6 +171,13 @@ def _refuse_other_options(options: Mapping[str, Any]) -> None:
                 f"fairchem option {key}={options[key]!r} has no counterpart here; only "
                 f"{expected!r} can be converted"
             )
+    if options["max_neighbors"] is not None and not options["enforce_max_neighbors_strictly"]:
+        raise CapabilityError(
+            "fairchem option enforce_max_neighbors_strictly=False keeps neighbours as far away as "
+            f"the last of max_neighbors={options['max_neighbors']} beyond that number; ours stops "
+            "at the number. To convert with this difference, set "
+            "enforce_max_neighbors_strictly: true in the configuration"
+        )
     for key in ("lmax_list", "mmax_list"):
         if len(options[key]) != 1:
             raise CapabilityError(

@@ -212,14 +212,16 @@ def _check_compiles(model: Any, recipe: Recipe) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Makes the folder and writes a file there, before hours are spent.
+    """Writes a file in the folder, or where it will be made, before hours are spent.
 
     Raises:
         OutputError: it can't.
     """
-    probe = folder / f".probe-{uuid.uuid4().hex}"
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    probe = existing / f".probe-{uuid.uuid4().hex}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -83,6 +83,8 @@ def screen(
     """
     rules = conditions(keep or "")
     _check(rules, shards=shards, workers=workers, top=top, by=by, forces=forces)
+    if ray:
+        require("ray.data", extra="ray", package="ray")  # before anything is written
     dataset = open_structures(str(source))
     shards = min(shards, len(dataset))
     job = Job(
