@@ -42,4 +42,5 @@ def mathml(latex: str, display: str = "inline") -> str:
     drawn = str(convert(latex, display=display))
     if "\\" in drawn or "merror" in drawn:
         raise ValueError(f"this formula isn't understood: {latex}")
-    return drawn
+    # the second bar of a norm with an exponent would be stretched by itself, and sink
+    return drawn.replace("<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>')

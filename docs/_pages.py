@@ -123,7 +123,8 @@ def certificate(about: Mapping[str, Any] | None, what: str) -> str:
 
 
 def _svg(about: Mapping[str, Any], what: str) -> str:
-    return _figure.certificate(about["results"], title=f"Errors of {what}".replace("`", ""))
+    figure = _figure.certificate(about["results"], title=f"Errors of {what}".replace("`", ""))
+    return f'<div class="zoo-scroll">{figure}</div>' if figure else ""
 
 
 def _verdict(about: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What the pages list: read from YAML, the code and the command, never typed a second time.
 
-A page says `<!-- zoo: models -->` or `<!-- zoo: api zoo.hub -->` where the text shall stand.
+A page says `<!-- zoo: models -->` or `<!-- zoo: api zoo.hub -->` where the text shall stand, and
+`<!-- zoo: api zoo.layers.spd 3 -->` where headings of level 3 shall.
 """
 
 import ast
@@ -20,7 +21,7 @@ from zoo._files import read_yaml
 from zoo.cli import _common
 
 ROOT = Path(__file__).parents[1]
-PLACE = re.compile(r"^<!-- zoo: (\w+)(?: ([\w.]+))? -->$", re.MULTILINE)
+PLACE = re.compile(r"^<!-- zoo: (\w+)(?: ([\w.]+))?(?: (\d))? -->$", re.MULTILINE)
 
 
 def fill(markdown: str) -> str:
@@ -29,7 +30,7 @@ def fill(markdown: str) -> str:
     Raises:
         KeyError: for a place that nothing fills.
     """
-    return PLACE.sub(lambda found: FILLERS[found[1]](*filter(None, [found[2]])), markdown)
+    return PLACE.sub(lambda found: FILLERS[found[1]](*filter(None, found.groups()[1:])), markdown)
 
 
 def command(*words: str) -> str:
@@ -255,16 +256,18 @@ def _plain(text: str) -> str:
     return "".join(parts)
 
 
-def api(module: str) -> str:
+def api(module: str, level: str = "2") -> str:
     """Directives for mkdocstrings: what a package re-exports, or all that a module defines."""
-    names = list(exported(module))
-    return "\n\n".join(f"::: {name}" for name in names or [module])
+    options = f"\n    options:\n      heading_level: {level}" if level != "2" else ""
+    names = list(exported(module)) or [module]
+    return "\n\n".join(f"::: {name}{options}" for name in names)
 
 
 def exported(module: str) -> Iterator[str]:
     """Full names of what a package hands on, from its `__init__.py`; imports nothing.
 
-    That is what its `__all__` names, or without one what it imports as `x as x`.
+    That is what its `__all__` names, or without one what it imports as `x as x`. What bears the
+    name of its own module is named there: the package's attribute would be taken for the module.
     """
     place = ROOT.joinpath(*module.split("."), "__init__.py")
     if not place.is_file():
@@ -279,7 +282,8 @@ def exported(module: str) -> Iterator[str]:
             for name in node.names:
                 here = name.asname or name.name
                 if here in stated if stated is not None else name.name == name.asname:
-                    yield f"{module}.{here}"
+                    same = node.module == f"{module}.{here}"
+                    yield f"{node.module}.{here}" if same else f"{module}.{here}"
 
 
 def architectures() -> str:

@@ -98,6 +98,11 @@ def test_formulas_pass_through_markdown() -> None:
     assert shown.count('display="block"') == 1
 
 
+def test_bars_of_norms_stay_as_tall_as_each_other() -> None:
+    drawn = _math.mathml(r"\lVert x \rVert^2")
+    assert drawn.count('<mo stretchy="false">&#x02016;</mo>') == 2
+
+
 def test_the_figure_shows_each_error() -> None:
     about = _certificates.of("tensornet-s.gfn2-md10.r1")
     assert about is not None

@@ -23,7 +23,8 @@ def product(
     """The Lorentz product <x, y>_L = -x_0 y_0 + x_s . y_s over the last axis.
 
     Args:
-        x, y: vectors; leading axes broadcast.
+        x: vectors; leading axes broadcast.
+        y: vectors; leading axes broadcast.
         keepdim: whether the last axis stays, with length one.
     """
     terms = x * y
@@ -60,7 +61,8 @@ def origin(
     Args:
         shape: of the points, the last axis n + 1.
         c: absolute curvature.
-        dtype, device: of the result.
+        dtype: of the result.
+        device: of the result.
     """
     return lift(torch.zeros((*shape[:-1], shape[-1] - 1), dtype=dtype, device=device), c=c)
 
@@ -129,7 +131,8 @@ def half_square(
     """u = sinh^2(sqrt(c) d(x, y) / 2) = -(1 + c <x, y>_L) / 2, without cancellation.
 
     Args:
-        x, y: points.
+        x: points.
+        y: points.
         c: absolute curvature.
     """
     on_it("lorentz.half_square", x, y, c=c)

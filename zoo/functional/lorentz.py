@@ -100,7 +100,8 @@ def inner(
 
     Args:
         x: base points.
-        u, v: tangent vectors there.
+        u: tangent vectors there.
+        v: tangent vectors there.
         c: absolute curvature.
     """
     on_it("lorentz.inner", x, c=c)
@@ -123,7 +124,8 @@ def random(
     Args:
         shape: of the points, the last axis n + 1.
         generator: of the random numbers.
-        dtype, device: of the result.
+        dtype: of the result.
+        device: of the result.
         scale: of the distances.
         c: absolute curvature.
     """
@@ -194,7 +196,8 @@ def log(
     """The tangent vector at x whose geodesic reaches y at time one.
 
     Args:
-        x, y: points.
+        x: points.
+        y: points.
         c: absolute curvature.
     """
     on_it("lorentz.log", x, y, c=c)
@@ -209,7 +212,8 @@ def square_dist(
     """Squared geodesic distance, with zero gradient at coincident points.
 
     Args:
-        x, y: points.
+        x: points.
+        y: points.
         c: absolute curvature.
     """
     on_it("lorentz.square_dist", x, y, c=c)
@@ -223,7 +227,8 @@ def dist(
     """Geodesic distance; its gradient at coincident points, where it has a kink, is zero.
 
     Args:
-        x, y: points.
+        x: points.
+        y: points.
         c: absolute curvature.
 
     Raises:
@@ -258,7 +263,8 @@ def transport(
     """Parallel transport of v along the geodesic from x to y.
 
     Args:
-        x, y: points.
+        x: points.
+        y: points.
         v: tangent vectors at x.
         c: absolute curvature.
     """
@@ -278,7 +284,8 @@ def geodesic(
     """The point at time t of the geodesic with x at zero and y at one.
 
     Args:
-        x, y: points.
+        x: points.
+        y: points.
         t: time, a number or one for each point.
         c: absolute curvature.
     """
