@@ -216,6 +216,13 @@ def test_damaged_and_foreign_programs_are_made_anew(
     kept.write_bytes(b"no program")
     assert _library.load(source) is not None
     assert kept.stat().st_size > 1000
+    whole = kept.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:4096] + bytes(len(whole) - 4096)):
+        kept.unlink()  # it may be mapped
+        kept.write_bytes(damaged)
+        _library.load.cache_clear()
+        assert _library.load(source) is not None
+        assert _library._whole(kept)
     _library.load.cache_clear()
     calls = []
     compile_ = _library._compile
@@ -244,6 +251,19 @@ def test_a_compiler_that_fails_is_named(
     assert caplog.text.count("run uncompiled") == 1
     torch.testing.assert_close(found[1], clifford.weighted_product(x, x, w, of))
     assert not fresh.exists()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_cannot_be_run_or_loaded_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    program = tmp_path / "compiler"
+    program.write_bytes(b"\x7fELF and no more")
+    program.chmod(0o755)
+    monkeypatch.setenv("CC", str(program))
+    with caplog.at_level(logging.WARNING):
+        assert _library.load("int f(void) { return 1; }") is None
+    assert "run uncompiled" in caplog.text
 
 
 @pytest.mark.usefixtures("fresh")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.functional import (
     _library,
@@ -187,3 +188,110 @@ def test_layers_under_autocast() -> None:
     x, weight = torch.randn(4, 3), torch.randn(3, 3, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
         assert silu_layers(x, (weight, None)).dtype == torch.bfloat16
+
+
+# --- what a stranger may do with them -------------------------------------------------------------
+
+
+def _third(function: Function, x: Tensor) -> list[Tensor]:
+    """Three derivatives; what comes to the function from above is one number, expanded."""
+    x, scale = x.clone().requires_grad_(), torch.ones((), dtype=x.dtype, requires_grad=True)
+    first = torch.autograd.grad(function(x).sum() * scale**2, x, create_graph=True)
+    second = torch.autograd.grad(first[0].square().sum(), (x, scale), create_graph=True)
+    loss = second[0].square().sum() + second[1] ** 2
+    return [*first, *second, *torch.autograd.grad(loss, (x, scale))]
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["waves", "polynomials"])
+def test_transposed_arguments_have_all_derivatives(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = torch.rand(5, 4, generator=torch.Generator().manual_seed(1)) < 0.7
+    functions: dict[str, tuple[Function, Tensor]] = {
+        "waves": (lambda x: spherical_bessel(x.transpose(0, 2)), _random(2, 3, 4).abs()),
+        "polynomials": (lambda x: legendre(x.T.tanh(), 5, kept), _random(4, 5)),
+    }
+    found = []
+    for compiled in (True, False):
+        _always(monkeypatch, compiled)
+        found.append(_third(*functions[name]))
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["factors", "sums", "messages"])
+def test_third_derivatives_where_some_inputs_are_constant(name: str, path: str) -> None:
+    function, inputs = _cases(3)[name]
+    found = []
+    for number in (None, *range(len(inputs))):
+        moving = [number in (None, k) for k in range(len(inputs))]
+        given = [t.clone().requires_grad_(m) for t, m in zip(inputs, moving, strict=True)]
+        x = given[number or 0]
+        out = function(*given).square().sum()
+        (first,) = torch.autograd.grad(out, x, create_graph=True)
+        (second,) = torch.autograd.grad((first**3).sum(), x, create_graph=True)
+        found.append(torch.autograd.grad((second**3).sum(), x)[0])
+    torch.testing.assert_close(found[1], found[0])
+    assert all(bool(f.isfinite().all()) for f in found)
+
+
+@needs_compiler
+def test_sizes_that_do_not_agree_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    _always(monkeypatch, True)
+    x, radial, weight = _random(26, 5), _random(13, 3, 4), _random(3, 4, 5)
+    given = {"x": x, "radial": radial, "weight": weight}
+    triplets = Triplets(_edges(), 6, 3)
+    assert pair_factors._runs(x, radial, weight)
+    assert angular_sums.runs(x, triplets.matrices, radial, weight)
+    for name, wrong in {"x": x[:20], "radial": radial[:10], "weight": weight[..., :4]}.items():
+        assert not pair_factors._runs(*(given | {name: wrong}).values())
+        with pytest.raises(Exception, match=r"."):
+            triplets.messages(*(given | {name: wrong}).values())
+    for values in (_random(20, 3, 5), _random(26, 2, 5)):
+        with pytest.raises(Exception, match=r"."):
+            triplets.sum(values)
+    cosine, kept = _random(4, 5).tanh(), torch.ones(4, 5, dtype=torch.bool)
+    assert _waves.legendre_runs(cosine, kept, 4)
+    assert not _waves.legendre_runs(cosine, kept[:1], 4)
+    assert not _waves.legendre_runs(cosine, kept.double(), 4)
+
+
+@needs_compiler
+def test_the_order_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    _always(monkeypatch, True)
+
+    def in_parts(order: Sequence[int]) -> Callable[..., None]:
+        def run(call: Callable[[int, int], object], size: int, *_: int) -> None:
+            for k in order:
+                call(k * size // 3, (k + 1) * size // 3)
+
+        return run
+
+    for name in ("factors", "messages"):
+        found = []
+        for order in ((0, 1, 2), (2, 0, 1)):
+            monkeypatch.setattr(_library, "in_threads", in_parts(order))
+            found.append(_trained(*_cases(19)[name]))
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_what_counts_or_records_sees_operations_of_torch() -> None:
+    x = torch.randn(4, 3)
+    assert _library.plain(x)
+    with FlopCounterMode(display=False):
+        assert not _library.plain(x)
+    assert not torch.vmap(lambda row: row * _library.plain(row))(x).any()
+
+
+def test_parts_that_somebody_listens_to_are_called() -> None:
+    parts = [SiLULayers(nn.Linear(3, 3)) for _ in range(2)]
+    x, heard = torch.randn(2, 3), []
+    expected = in_turn(x, *parts, skip=True)
+    parts[1].register_forward_hook(lambda *_: heard.append(1))
+    torch.testing.assert_close(in_turn(x, *parts, skip=True), expected)
+    assert heard == [1]
+    parts[0][0].forward = torch.zeros_like  # exchanged in one instance
+    torch.testing.assert_close(in_turn(x, parts[0]), torch.zeros_like(x))
+    on_meta = SiLULayers(nn.Linear(3, 3)).to("meta")
+    assert on_meta(torch.empty(2, 3, device="meta")).shape == (2, 3)

@@ -2,7 +2,8 @@
 
 A compiled program lies under the digest of its text, the compiler, the flags and the processor, so
 that none can be stale. It is written in one step: of several processes that compile the same one,
-each loads a whole file. Where the cache can't be written, it is compiled anew in each process.
+each loads a whole file; it ends with a digest of its own, since loading a damaged one would end the
+process. Where the cache can't be written, it is compiled anew in each process.
 """
 
 import ctypes
@@ -29,6 +30,8 @@ FLAGS = (
     *("-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fno-strict-aliasing", "-shared", "-fPIC", "-x", "c"),
 )
+#: bytes of the digest at the end of a kept program, where loaders don't look
+_SEAL = 32
 _log = logging.getLogger(__name__)
 
 
@@ -46,23 +49,29 @@ def load(source: str) -> ctypes.CDLL | None:
         return None
     kept = cache_folder() / "native" / f"{_digest(source, command)}.so"
     with suppress(OSError):
-        if kept.stat().st_uid == os.getuid():  # nobody else's code is run
+        if kept.stat().st_uid == os.getuid() and _whole(kept):  # nobody else's code is run
             with suppress(OSError):  # where the cache can only be read
                 os.utime(kept)  # the time of last use, which `zoo cache prune` goes by
             return ctypes.CDLL(str(kept))
-    with tempfile.TemporaryDirectory() as folder:
-        made = _compile(source, command, Path(folder))
-        if made is None:
-            return None
-        with suppress(OSError):
-            _keep(made, kept)
-        return ctypes.CDLL(str(made))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = _compile(source, command, Path(folder))
+            if made is None:
+                return None
+            with suppress(OSError):
+                _keep(made, kept)
+            return ctypes.CDLL(str(made))
+    except OSError as error:  # a folder where nothing may be run, a compiler that can't be
+        _log.warning("products and activations run uncompiled: %s", error)
+        return None
 
 
 def plain(*tensors: Tensor | None) -> bool:
     """Whether tensors lie in this machine's memory and a C program may read them there."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return False  # what isn't torch's own can't be recorded
+    recorded = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    seen = torch._C._len_torch_dispatch_stack() or torch._C._functorch.peek_interpreter_stack()
+    if recorded or seen:
+        return False  # what isn't torch's own can't be recorded, counted or transformed
     return all(
         x is None or (x.device.type == "cpu" and type(x) in (Tensor, torch.nn.Parameter))
         for x in tensors
@@ -116,12 +125,19 @@ def _compile(source: str, command: str, folder: Path) -> Path | None:
     return None
 
 
+def _whole(kept: Path) -> bool:
+    """Whether a program ends with the digest of all that stands before."""
+    data = kept.read_bytes()
+    return hashlib.sha256(data[:-_SEAL]).digest() == data[-_SEAL:]
+
+
 def _keep(made: Path, kept: Path) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=kept.parent, prefix=".", suffix=".so")
     os.close(handle)
     try:
-        shutil.copyfile(made, name)
+        data = made.read_bytes()
+        Path(name).write_bytes(data + hashlib.sha256(data).digest())
         os.chmod(name, 0o755)  # noqa: S103
         os.replace(name, kept)
     except OSError:

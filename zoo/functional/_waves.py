@@ -30,9 +30,11 @@ def bessel_runs(x: Tensor) -> bool:
     return _ready(x) and _bessel(x.dtype) is not None
 
 
-def legendre_runs(x: Tensor, degrees: int) -> bool:
-    """Likewise for cosines."""
-    return _ready(x) and degrees <= MOST_DEGREES and _legendre(x.dtype, degrees) is not None
+def legendre_runs(x: Tensor, kept: Tensor, degrees: int) -> bool:
+    """Likewise for cosines, with `kept` of the same shape, true or false."""
+    known = _ready(x) and _library.plain(kept) and kept.dtype == torch.bool
+    fits = kept.shape == x.shape and 0 < degrees <= MOST_DEGREES
+    return known and fits and _legendre(x.dtype, degrees) is not None
 
 
 def _ready(x: Tensor) -> bool:
@@ -40,11 +42,10 @@ def _ready(x: Tensor) -> bool:
 
 
 class Bessel(Function):
-    """(x, its derivative in torch) -> j_l(x)."""
+    """(x, contiguous; its derivative in torch) -> j_l(x)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
-        x = x.contiguous()
         found = [torch.empty_like(x) for _ in range(3)]
         places = [t.data_ptr() for t in (x, *found)]
         call, rows = _bessel(x.dtype).bessel, x.shape[0]
@@ -83,11 +84,13 @@ class _BesselSlope(Function):
 
 
 class Legendre(Function):
-    """(cosines, which are kept, number, the same in torch) -> polynomials, zero elsewhere."""
+    """(cosines, which are kept, both contiguous; number, the same in torch) -> polynomials.
+
+    Zero where nothing is kept.
+    """
 
     @staticmethod
     def forward(ctx: Any, cosine: Tensor, kept: Tensor, degrees: int, plain: Any) -> Tensor:
-        cosine, kept = cosine.contiguous(), kept.contiguous()
         out = cosine.new_empty((*cosine.shape, degrees))
         _run(degrees, "values", cosine, kept, out)
         ctx.degrees, ctx.plain = degrees, plain
@@ -97,6 +100,8 @@ class Legendre(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         cosine, kept = ctx.saved_tensors
+        # a copy made inside the function would hide what g depends on from further derivatives
+        g = g.contiguous()
         return _LegendreSlope.apply(g, cosine, kept, ctx.degrees, ctx.plain), None, None, None
 
 
@@ -105,7 +110,7 @@ class _LegendreSlope(Function):
     def forward(
         ctx: Any, g: Tensor, cosine: Tensor, kept: Tensor, degrees: int, plain: Any
     ) -> Tensor:
-        g, out = g.contiguous(), torch.empty_like(cosine)
+        out = torch.empty_like(cosine)
         _run(degrees, "slopes", g, cosine, kept, out)
         ctx.degrees, ctx.plain = degrees, plain
         ctx.save_for_backward(g, cosine, kept)

@@ -73,16 +73,16 @@ class _Messages(Function):
         if wanted:  # beyond the second derivative
             plain = ctx.made.plain
             return None, *again(lambda *t: [plain(*t)], inputs, ctx.needs_input_grad[1:], [g])
-        return None, *_Back.apply(ctx.made, g, *inputs[:-1], traceable(inputs[-1])), None
+        given = (g.contiguous(), *inputs[:-1], traceable(inputs[-1]))
+        return None, *_Back.apply(ctx.made, *given), None
 
 
 class _Back(Function):
-    """(the derivative by y, the inputs) -> those by all inputs but the weight."""
+    """(the derivative by y, contiguous; the inputs) -> those by all inputs but the weight."""
 
     @staticmethod
     def forward(ctx: Any, made: _Made, g: Tensor, *inputs: Tensor) -> Any:
         ctx.made = made
-        g = g.contiguous()
         ctx.save_for_backward(g, *inputs)
         return _back(made, g, inputs, True, False)[:-1]
 
@@ -152,17 +152,17 @@ def _call(
     places = [None if a is None else a.data_ptr() for a in arrays]
     around = [t.data_ptr() for t in (slots.reads, slots.writes, slots.counts)]
     sizes = (width, channels, basis, radial.shape[0])
-    sums: list[Tensor] = []
+    sums: dict[int, Tensor] = {}  # in the order of atoms, so that rounding does not vary
 
     def run(start: int, stop: int) -> None:
         space = weight.new_empty(_BUFFERS[name] * width * degrees * channels)
         own = None if dw is None else torch.zeros_like(dw)
         if own is not None:
-            sums.append(own)
+            sums[start] = own
         last = [] if name == "factored" else [None if own is None else own.data_ptr()]
         function(*places, *last, *around, space.data_ptr(), *sizes, start, stop)
 
     work = atoms * width * degrees * channels
     _library.in_threads(run, atoms, work // PER_THREAD)
-    for own in sums:
-        cast(Tensor, dw).add_(own)
+    for start in sorted(sums):
+        cast(Tensor, dw).add_(sums[start])

@@ -54,12 +54,22 @@ def runs(values: Tensor, coefficients: Sequence[Tensor], *others: Tensor) -> boo
     dtype, degrees = values.dtype, coefficients[0].shape[-1]
     return (
         _library.plain(values, *coefficients, *others)
+        and _fit(values, degrees, *others)
         and values.shape[0] * values.shape[-1] * degrees >= MANY
         and degrees <= MOST_DEGREES
         and dtype in TYPES
         and all(t.dtype == dtype for t in (*coefficients, *others))
         and compiled(dtype, degrees) is not None
     )
+
+
+def _fit(values: Tensor, degrees: int, *others: Tensor) -> bool:
+    """Whether sizes agree: C code would read beyond an end where torch raises an error."""
+    if not others:
+        return values.ndim == 3 and values.shape[1] == degrees
+    radial, weight = others
+    rows, sizes = (2 * radial.shape[0], weight.shape[2]), (degrees, radial.shape[2])
+    return values.shape == rows and radial.shape[1:] == weight.shape[:2] == sizes
 
 
 def angular_sums(

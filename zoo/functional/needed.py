@@ -39,11 +39,15 @@ def again(
     Args:
         make: takes the inputs, returns tensors.
         inputs: some may be None.
-        needed: which derivatives are wanted; None is returned for the others.
+        needed: which derivatives are wanted, also of inputs that require none themselves; None is
+            returned for the others.
         grads: the derivative by each tensor that `make` returns.
     """
     # views: an input that depends on another one is held fixed
     own = [t if t is None else t.view_as(t) for t in inputs]
+    for t, n in zip(own, needed, strict=True):
+        if n and t is not None and not t.requires_grad:
+            t.requires_grad_()  # wanted as a step to further derivatives
     wanted = [t for t, n in zip(own, needed, strict=True) if n and t is not None]
     found = iter(torch.autograd.grad(make(*own), wanted, grads, create_graph=True))
     return tuple(

@@ -48,11 +48,12 @@ def pair_factors(
 
 
 def _runs(*tensors: Tensor) -> bool:
-    x, radial, _ = tensors
+    x, radial, weight = tensors
     if not _library.plain(*tensors) or x.numel() * radial.shape[1] < MANY:
         return False
+    fit = x.shape == (2 * radial.shape[0], weight.shape[2]) and radial.shape[1:] == weight.shape[:2]
     same = x.dtype in TYPES and all(t.dtype == x.dtype for t in tensors)
-    return same and _program(x.dtype) is not None
+    return fit and same and _program(x.dtype) is not None
 
 
 def _plain(x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
@@ -140,13 +141,13 @@ def _call(
     pairs, degrees, basis = radial.shape
     channels = weight.shape[2]
     places = [None if a is None else a.data_ptr() for a in arrays]
-    sums: list[Tensor] = []
+    sums: dict[int, Tensor] = {}  # in the order of pairs, so that rounding does not vary
 
     def run(start: int, stop: int) -> None:
         space = weight.new_empty(rows * channels)
         own = torch.zeros_like(weight) if wanted else None
         if own is not None:
-            sums.append(own)
+            sums[start] = own
         more = [] if wanted is None else [None if own is None else own.data_ptr()]
         sizes = (channels, basis, degrees, pairs, start, stop)
         function(*places, *more, space.data_ptr(), *sizes)
@@ -154,7 +155,8 @@ def _call(
     _library.in_threads(run, pairs, 2 * pairs * degrees * channels // PER_THREAD)
     if not sums:
         return torch.zeros_like(weight) if wanted else None
-    return sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
+    found = [sums[start] for start in sorted(sums)]
+    return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
 
 @functools.cache

@@ -38,7 +38,9 @@ def silu_layers(
     """
     weights, biases = [w for w, _ in layers], [b for _, b in layers]
     recorded = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-    if recorded or torch.is_autocast_enabled(x.device.type):
+    kind = x.device.type
+    cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    if recorded or cast:
         return _plain(x, weights, biases, skip)[0]
     parameters = [traceable(p) for p in (*weights, *biases) if p is not None]
     biased = [b is not None for b in biases]

@@ -56,7 +56,7 @@ def spherical_bessel(x: Float[Tensor, "rows degrees count"]) -> Float[Tensor, "r
     j_l' = (l j_(l-1) - (l+1) j_(l+1)) / (2l+1).
     """
     if _waves.bessel_runs(x):
-        found: Tensor = _waves.Bessel.apply(x, _slope)
+        found: Tensor = _waves.Bessel.apply(x.contiguous(), _slope)
         return found
     result: Tensor = _SphericalBessel.apply(x, 0)
     return result
@@ -144,9 +144,10 @@ def legendre(
         degrees: how many polynomials.
         kept: where they are wanted; zero elsewhere, with zero derivatives.
     """
-    if kept is not None and _waves.legendre_runs(cosine, degrees):
+    if kept is not None and _waves.legendre_runs(cosine, kept, degrees):
         plain = functools.partial(_legendre, degrees)
-        result: Tensor = _waves.Legendre.apply(cosine, kept, degrees, plain)
+        given = cosine.contiguous(), kept.contiguous()
+        result: Tensor = _waves.Legendre.apply(*given, degrees, plain)
         return result
     return _legendre(degrees, cosine, kept)
 

@@ -29,7 +29,7 @@ class SiLULayers(nn.Sequential):
             x: what the first layer sees.
             skip: adds x to them.
         """
-        return in_turn(x, self, skip=skip)
+        return _run(x, list(self), skip=skip)
 
 
 def in_turn(
@@ -42,24 +42,43 @@ def in_turn(
         parts: in turn.
         skip: adds x to the result.
     """
-    modules = [module for part in parts for module in part]
+    if all(_known(part, SiLULayers) for part in parts):
+        return _run(x, [module for part in parts for module in part], skip=skip)
+    h: Tensor = x
+    for part in parts:  # somebody listens to one, or wrapped it
+        h = part(h)
+    return x + h if skip else h
+
+
+def _run(x: Tensor, modules: list[nn.Module], *, skip: bool) -> Tensor:
+    """What linear layers and activations make of x, taken together if they are no more than that.
+
+    Somebody may have exchanged them, or listen to them.
+    """
     layers = [module for module in modules[::2] if isinstance(module, nn.Linear)]
-    if 2 * len(layers) == len(modules) and all(map(_plain, modules)):
+    kinds = itertools.cycle((nn.Linear, SiLU))
+    known = all(map(_known, modules, kinds))
+    if 2 * len(layers) == len(modules) and known:
         pairs = [(layer.weight, layer.bias) for layer in layers]
         if x.ndim == 2:
             return silu_layers(x, *pairs, skip=skip)
         rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         found = silu_layers(rows, *pairs, skip=skip)
         return found.reshape(*x.shape[:-1], found.shape[-1])
-    h: Tensor = x  # somebody changed the modules, or listens to them
+    h: Tensor = x
     for module in modules:
         h = module(h)
     return x + h if skip else h
 
 
-def _plain(module: nn.Module) -> bool:
-    """Whether calling a module does what its class's `forward` says and nothing else."""
+def _known(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether calling a module runs the `forward` of that class and nothing else."""
+    own = "forward" in vars(module)  # exchanged in this one instance
+    return type(module).forward is kind.forward and not own and _unheard(module)
+
+
+def _unheard(module: nn.Module) -> bool:
+    """Whether nothing is called along with a module."""
     hooks = (module._forward_hooks, module._forward_pre_hooks)
     back = (module._backward_hooks, module._backward_pre_hooks)
-    known = type(module).forward in (nn.Linear.forward, SiLU.forward)
-    return known and not any((*hooks, *back))
+    return not any((*hooks, *back))

@@ -9,7 +9,7 @@ samples where need be, as fill whole registers.
 import ctypes
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -154,11 +154,11 @@ def multiply_back(
     dx, dy = torch.empty_like(x), torch.empty_like(y)
     spread = _spread(weight.T, call.lanes())
     arrays = (*_place(g), *_place(x), *_place(y), spread.data_ptr(), *_place(dx), *_place(dy))
-    sums: list[Tensor] = []
+    sums: dict[int, Tensor] = {}
 
     def run(start: int, stop: int, period: int) -> None:
         own = spread.new_zeros((2, *spread.shape))
-        sums.append(own[0])
+        sums[start] = own[0]
         call.backward(*arrays, own[0].data_ptr(), own[1].data_ptr(), start, stop, period)
 
     _in_threads(run, x, spread.shape[1])
@@ -190,11 +190,11 @@ def scale_back(
     dx, joint = torch.empty_like(x), torch.cat(list(parameters))
     spread = _spread(joint, call.lanes())
     arrays = (*_place(g), *_place(x), spread.data_ptr(), *_place(dx))
-    sums: list[Tensor] = []
+    sums: dict[int, Tensor] = {}
 
     def run(start: int, stop: int, period: int) -> None:
         own, space = spread.new_zeros((2, *spread.shape)), spread.new_empty(3 * period)
-        sums.append(own[0])
+        sums[start] = own[0]
         places = (own[0].data_ptr(), own[1].data_ptr(), space.data_ptr())
         tail = (start, stop, period, x.shape[1], made.least)
         getattr(call, f"{made.kind}_backward")(*arrays, *places, *tail)
@@ -209,9 +209,13 @@ def _spread(parameters: Tensor, lanes: int) -> Tensor:
     return parameters.detach().repeat(1, lanes // math.gcd(lanes, parameters.shape[1]))
 
 
-def _gathered(sums: Sequence[Tensor], spread: Tensor, like: Tensor) -> Tensor:
-    """What threads found for the spread parameters, for the parameters (rows, channels)."""
-    total = torch.stack([torch.zeros_like(spread), *sums]).sum(0)
+def _gathered(sums: Mapping[int, Tensor], spread: Tensor, like: Tensor) -> Tensor:
+    """What threads found for the spread parameters, for the parameters (rows, channels).
+
+    Added up by where they began, not by which came first, so that rounding does not vary.
+    """
+    found = [sums[start] for start in sorted(sums)]
+    total = torch.stack([torch.zeros_like(spread), *found]).sum(0)
     return total.reshape(len(like), -1, like.shape[1]).sum(1)
 
 

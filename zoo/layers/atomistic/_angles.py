@@ -84,7 +84,7 @@ class Triplets:
         self, values: Float[Tensor, "edges degrees channels"]
     ) -> Float[Tensor, "edges channels"]:
         """sum_k sum_l P_l(cos a_kji) values[kj, l] for each edge j -> i."""
-        if angular_sums.runs(values, self.matrices):
+        if len(values) == len(self.place) and angular_sums.runs(values, self.matrices):
             parts = zip(self.matrices, self.slots, strict=True)
             return angular_sums.angular_sums(values, *parts, plain=self._sum)
         return self._sum(values, *self.matrices)
@@ -96,7 +96,7 @@ class Triplets:
         weight: Float[Tensor, "degrees basis channels"],
     ) -> Float[Tensor, "edges channels"]:
         """`sum` of the features of edges times functions of distances, `pair_factors`."""
-        if angular_sums.runs(x, self.matrices, radial, weight):
+        if len(x) == len(self.place) and angular_sums.runs(x, self.matrices, radial, weight):
             parts = zip(self.matrices, self.slots, strict=True)
             return angular_messages(x, radial, weight, *parts, plain=self._messages)
         return self.sum(pair_factors(x, radial, weight))
