@@ -1,10 +1,11 @@
-"""Reading `.npz` files that may be damaged or hostile: plain arrays or a refusal.
+"""Reading what was packed and may be damaged or hostile: plain arrays, bytes, or a refusal.
 
 Every size that a file declares is compared with what it holds before memory is asked for.
 """
 
 import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,34 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+
+def inflated(
+    data: bytes | memoryview,
+    where: object,
+    limit: int = BOMB_BYTES,
+    *,
+    header: int = zlib.MAX_WBITS,
+) -> bytes:
+    """What zlib packed.
+
+    Args:
+        data: packed bytes.
+        where: what an error calls them.
+        limit: bytes that they may unpack to.
+        header: zlib's number for what they begin with.
+
+    Raises:
+        DataError: if they are damaged or cut off, or unpack to more.
+    """
+    unpacking = zlib.decompressobj(header)
+    try:
+        found = unpacking.decompress(data, limit)
+    except zlib.error as error:
+        raise DataError(f"{where} can't be unpacked ({error}); the file is damaged") from error
+    if not unpacking.eof:
+        raise DataError(f"{where} is cut off, or unpacks to more than {limit} bytes")
+    return found
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.datasets._archive import BOMB_BYTES
+from zoo.datasets._archive import BOMB_BYTES, inflated
 from zoo.errors import DataError
 
 _HEADER = 128
@@ -84,21 +84,10 @@ def _variables(
         if kind == _COMPRESSED:
             if wanted is not None and _first_name(body, order, path) not in wanted:
                 continue
-            inner = list(_elements(_inflated(body, path, limit), order, path))
+            inner = list(_elements(inflated(body, path, limit), order, path))
         for inner_kind, content in inner:
             if inner_kind == _MATRIX:
                 yield from _matrix(content, order, path)
-
-
-def _inflated(body: bytes | memoryview, path: Path, limit: int = BOMB_BYTES) -> bytes:
-    unpacking = zlib.decompressobj()
-    try:
-        data = unpacking.decompress(body, limit)
-    except zlib.error as error:
-        raise DataError(f"{path} is damaged: {error}") from error
-    if not unpacking.eof:
-        raise DataError(f"{path} is damaged, or unpacks to more than {limit} bytes")
-    return data
 
 
 def _first_name(body: bytes | memoryview, order: str, path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.datasets._archive import inflated
 from zoo.datasets.domains._matlab import (
     _CLASSES,
     _COMPLEX,
@@ -18,7 +19,6 @@ from zoo.datasets.domains._matlab import (
     _HEADER,
     _MATRIX,
     _elements,
-    _inflated,
     _matrix,
     _numbers,
     order_of,
@@ -45,7 +45,7 @@ def read_values(path: Path) -> dict[str, Any]:
     for kind, body in _elements(data[_HEADER:], order, path, padded=False):
         inner = [(kind, body)]
         if kind == _COMPRESSED:
-            inner = list(_elements(_inflated(body, path), order, path))
+            inner = list(_elements(inflated(body, path), order, path))
         for inner_kind, content in inner:
             if inner_kind == _MATRIX:
                 name, value = _value(content, order, path, 0)

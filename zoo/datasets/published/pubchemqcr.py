@@ -17,7 +17,6 @@ for each atom. The authors divide whole relaxations, drawn by Python's generator
 """
 
 import random
-import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 from ase import units
 from ase.data import atomic_numbers
 
+from zoo.datasets._archive import inflated
 from zoo.datasets._lazy import LazyFrames
 from zoo.datasets._pages import Pages, is_lmdb
 from zoo.datasets._plain_pickle import load_plain
@@ -172,7 +172,8 @@ class Relaxations(LazyFrames):
     def _steps(self, pages: Pages, offset: int, size: int, cid: str, *, count: bool) -> list[Raw]:
         """The sound steps of one molecule at the chosen stage."""
         where = f"{pages.file.path}: {cid}"
-        record = load_plain(_inflated(pages.file.read(offset, size), where), where)
+        packed = pages.file.read(offset, size)
+        record = load_plain(inflated(packed, where, _INFLATED, header=_GZIP), where)
         if not isinstance(record, Mapping):
             raise DataError(f"{where} holds {type(record).__name__}, not the steps of a molecule")
         try:
@@ -235,18 +236,6 @@ def _free(numbers: np.ndarray) -> float:
             "energy=total"
         )
     return sum(ATOMS[int(z)] for z in numbers)
-
-
-def _inflated(data: bytes, where: str) -> bytes:
-    """What was gzipped, up to a limit that no molecule comes near."""
-    try:
-        unpacker = zlib.decompressobj(_GZIP)
-        found = unpacker.decompress(data, _INFLATED)
-    except zlib.error as error:
-        raise DataError(f"{where} can't be unpacked ({error}); the file is damaged") from error
-    if not unpacker.eof:
-        raise DataError(f"{where} is cut off, or more than {_INFLATED} bytes long")
-    return found
 
 
 def _sign(path: Path) -> bool:
