@@ -1,4 +1,4 @@
-"""What tests of any part may ask for, in which order modules run, and where shapes are checked."""
+"""What tests of any part may ask for, which run, in which order, and where shapes are checked."""
 
 from collections.abc import Iterator
 
@@ -19,9 +19,19 @@ LONGEST = (
     "tests/test_readme.py",
 )
 
+#: markers of tests that run only where `-m` names them, whatever else it says: they need a browser
+#: and a built site, a GPU, much time
+ASKED_FOR = ("browser", "cuda", "fuzz")
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest modules first (the Makefile tells xdist to keep this order)."""
+    wanted = str(config.getoption("markexpr"))
+    absent = [marker for marker in ASKED_FOR if marker not in wanted]
+    left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not any(map(item.get_closest_marker, absent))]
     rank = {module: number for number, module in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.nodeid.split("::")[0], len(LONGEST)))
 
