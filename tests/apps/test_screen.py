@@ -124,8 +124,8 @@ def test_energies_that_are_no_numbers_are_said(
 ) -> None:
     evaluate = _shards.Worker._evaluate
 
-    def broken(self: _shards.Worker, samples: Any) -> dict[str, np.ndarray]:
-        return {**evaluate(self, samples), "energy": np.full(len(samples), np.inf)}
+    def broken(self: _shards.Worker, samples: Any, places: range) -> dict[str, np.ndarray]:
+        return {**evaluate(self, samples, places), "energy": np.full(len(samples), np.inf)}
 
     monkeypatch.setattr(_shards.Worker, "_evaluate", broken)
     summary = screen.screen(weights, structures, tmp_path, shards=2)

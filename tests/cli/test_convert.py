@@ -57,3 +57,12 @@ def test_refusals(
     code, _, err = cli("convert", "tensornet", weights, *end, *named)
     assert code == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_weights_that_are_not_there(
+    cli: Cli, authors: tuple[Path, Path, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    words = ["--config", authors[1], "--source", "torchmd-net", "-o", tmp_path / "ours"]
+    code, out, err = cli("convert", "tensornet", tmp_path / "missing.pt", *words)
+    assert (code, out) == (1, "")
+    assert "there is no file" in err and "missing.pt" in err

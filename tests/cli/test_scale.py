@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ase.build import molecule
 from ase.io import read, write
@@ -61,6 +62,23 @@ def test_a_run_that_takes_no_structure_fails(
         code, _, warned = cli(verb, weights, source, "-o", tmp_path / out)
         assert code == _common.FAILED, verb
         assert "refused" in warned, verb
+
+
+def test_screening_refuses_what_is_not_finite(
+    cli: Callable[..., Result], weights: Path, tmp_path: Path
+) -> None:
+    good, bad, flat = molecule("H2O"), molecule("H2O"), molecule("H2O")
+    bad.positions[1, 0] = np.nan
+    flat.set_cell([[9, 0, 0], [0, 9, 0], [9, 9, 0]])
+    flat.pbc = True
+    write(tmp_path / "some.extxyz", [good, bad, flat])
+    out = tmp_path / "found"
+    code, _, warned = cli("screen", weights, tmp_path / "some.extxyz", "-o", out)
+    assert code == _common.OK, warned
+    refused = json.loads((out / "refused.json").read_text())
+    assert set(refused) == {"1", "2"}
+    assert "structure 1, atom 1: the position is not finite" in refused["1"]
+    assert "lattice vectors" in refused["2"]
 
 
 def test_screening_without_ray_writes_nothing(

@@ -101,6 +101,12 @@ def test_train(cli: Cli, recipe: Path, frames: Path, tmp_path: Path) -> None:
     code, _, err = cli("train", recipe, "-o", out)
     assert code == 1
     assert "holds a run" in err
+    state = out / "state" / "last.ckpt"
+    for damaged in (state.read_bytes()[:-500], b""):  # cut short, empty
+        state.write_bytes(damaged)
+        code, _, err = cli("train", recipe, "-o", out, "--resume")
+        assert code == 1
+        assert str(state) in err and "cut short" in err
 
 
 def test_train_says_what_is_wrong(cli: Cli, recipe: Path, tmp_path: Path) -> None:

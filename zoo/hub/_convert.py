@@ -54,7 +54,7 @@ def convert(
     Raises:
         UnknownModelError: for an unknown architecture.
         UnknownNameError: for a source that the architecture has no converter for.
-        ConfigError: for unknown units.
+        ConfigError: for unknown units, or weights that are not there.
         UnsafeFileError: for a file that can't be read without running code.
         StateMismatchError: for weights that do not fit.
     """
@@ -91,6 +91,8 @@ def _read(path: Path) -> Any:
     """What a file of weights holds; what belongs to an index is TensorFlow's."""
     if path.is_dir() or path.suffix == ".index" or Path(f"{path}.index").is_file():
         return read_bundle(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}; give the weights to be converted")
     return read_foreign(path)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from zoo import datasets, hub, registry
 from zoo._files import write_atomic
 from zoo.datasets import AtomsDataset
-from zoo.errors import ConfigError, DataError, OutputError, RecipeError, ZooError, nearest
+from zoo.errors import (
+    ConfigError,
+    DataError,
+    IntegrityError,
+    OutputError,
+    RecipeError,
+    ZooError,
+    nearest,
+)
 from zoo.hub.manifest import NAME
 from zoo.models import _trust_fit as trust
 from zoo.training import adapters
@@ -51,11 +60,13 @@ def open_run(
     Raises:
         OutputError: the folder holds a run already, and neither is asked for.
         RecipeError: resuming with other settings.
+        IntegrityError: resuming from a state that was cut short.
     """
     state = folder / STATE / LAST
     goes_on = resume and state.is_file()
     # every process checks, so that all of them end where one would; the first one writes
     if goes_on:
+        _check_whole(state)
         _same_settings(folder / name, settings)
     elif not overwrite and ((folder / "manifest.yaml").exists() or state.exists()):
         raise OutputError(
@@ -73,6 +84,15 @@ def open_run(
 def is_first_process() -> bool:
     """Whether this process writes files; the trainer starts the others as copies of this one."""
     return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+
+
+def _check_whole(state: Path) -> None:
+    """Refuses a state that was cut short; the directory of such an archive stands at its end."""
+    if not zipfile.is_zipfile(state):
+        raise IntegrityError(
+            f"{state}: the state of the run is damaged or was cut short, so it can't go on; put "
+            "back a copy, or start again (overwrite)"
+        )
 
 
 def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:

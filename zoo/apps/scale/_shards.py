@@ -14,7 +14,7 @@ from zoo._files import write_atomic
 from zoo.apps.scale._parts import npz
 from zoo.apps.scale._pool import largest
 from zoo.datasets._frames import Frames
-from zoo.datasets.atoms import narrowed
+from zoo.datasets.atoms import check_structures, narrowed
 from zoo.errors import CapabilityError, DataError, UnsupportedInputError
 
 #: of each structure; `fmax` only where forces are asked for
@@ -85,7 +85,7 @@ class Worker:
         for part in self._batches(places):
             frames = next(self._dataset.take(np.array(part)).chunks(len(part)))
             try:
-                found = self._evaluate(frames)
+                found = self._evaluate(frames, part)
             except UnsupportedInputError:
                 found = self._one_by_one(frames, part, refused)
             for name, values in found.items():
@@ -108,10 +108,11 @@ class Worker:
             size += count
         yield range(start, places.stop)
 
-    def _evaluate(self, frames: Frames) -> dict[str, np.ndarray]:
+    def _evaluate(self, frames: Frames, places: range) -> dict[str, np.ndarray]:
         model, counts = self.model, frames.counts.tolist()
         arrays = {"atomic_numbers": frames.numbers, "pos": frames.positions}
         arrays |= {name: getattr(frames, name) for name in ("cell", "pbc", "charge", "spin")}
+        check_structures(arrays, counts, places)
         fields = {name: torch.from_numpy(array) for name, array in arrays.items()}
         wanted = ("energy", "forces") if self.job.forces else ("energy",)
         with torch.no_grad():
@@ -135,7 +136,8 @@ class Worker:
         for k, place in enumerate(places):
             try:
                 alone = frames.take(np.array([k]))
-                values = {name: float(v[0]) for name, v in self._evaluate(alone).items()}
+                here = self._evaluate(alone, range(place, place + 1))
+                values = {name: float(v[0]) for name, v in here.items()}
             except UnsupportedInputError as problem:
                 values = {}
                 refused[place] = str(problem)
