@@ -25,7 +25,7 @@ ASKED_FOR = ("browser", "cuda", "fuzz")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest modules first (the Makefile tells xdist to keep this order)."""
+    """Leaves out what is not asked for; the longest modules first (an order that xdist keeps)."""
     wanted = str(config.getoption("markexpr"))
     absent = [marker for marker in ASKED_FOR if marker not in wanted]
     left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
