@@ -71,8 +71,13 @@ def command(
     """Errors against labels: energies in meV, forces in meV/Å, properties with R². Or physics."""
     loading = {"device": device, "allow_untrained_elements": allow_untrained_elements}
     named, united = _common.pairs(keys, "'--key'"), _common.pairs(units, "'--unit'")
-    reading = {"split": split, "keys": named or None, "units": united or None, "head": head}
-    reading |= {"any_units": any_units}
+    reading: dict[str, Any] = {
+        "split": split,
+        "keys": named or None,
+        "units": united or None,
+        "head": head,
+        "any_units": any_units,
+    }
     measuring = {"only": _words(only), "systems": list(systems) or None, "quick": quick}
     if physics is not None:
         _refuse({"DATA": data} | reading, "has no meaning with --physics")
