@@ -5,6 +5,7 @@
 #   make fuzz    a thousand damaged files for every reader of data
 #   make docs    the site, in site/; make notebooks runs the tutorials again first
 #   make test-cuda   every architecture, weight and recipe on a GPU
+#   make test-export   every architecture that can be, as an artefact; machine code too
 #   make test-docs   the site, built and looked at in a headless Chromium of the system
 #
 # Overridable: PYTHON (3.11 or later), VENV, PIP_ARGS, for example a CPU build of torch:
@@ -24,7 +25,7 @@ INSTALLED_TEST := $(VENV)/.installed-test
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds test test-cuda fuzz lint docs test-docs notebooks scatter release-weights clean
+.PHONY: help demo demo-seeds test test-cuda test-export fuzz lint docs test-docs notebooks scatter release-weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,7 +48,7 @@ $(INSTALLED_DOCS): $(INSTALLED)
 
 # on small molecules a second thread has too little to do and waits at a barrier for each operation,
 # a thousand times longer where another program runs on its core
-demo demo-seeds test test-cuda fuzz notebooks: export OMP_NUM_THREADS ?= 1
+demo demo-seeds test test-cuda test-export fuzz notebooks: export OMP_NUM_THREADS ?= 1
 
 demo: $(INSTALLED)
 	$(BIN)/python -m zoo.apps.demo
@@ -62,6 +63,9 @@ lint: $(INSTALLED_TEST)
 
 test: lint
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+test-export: $(INSTALLED_TEST)
+	$(BIN)/python -P -m pytest -m export tests/apps $(PYTEST_ARGS)
 
 test-cuda: $(INSTALLED_TEST)
 	$(BIN)/python -P -m pytest -m cuda tests/cuda $(PYTEST_ARGS)

@@ -21,7 +21,7 @@ LONGEST = (
 
 #: markers of tests that run only where `-m` names them, whatever else it says: they need a browser
 #: and a built site, a GPU, much time
-ASKED_FOR = ("browser", "cuda", "fuzz")
+ASKED_FOR = ("browser", "cuda", "export", "fuzz")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -65,7 +65,7 @@ def test_it_says_what_the_model_says(
     assert ("stress" in found) is all(frame.pbc.all() for frame in frames)
 
 
-@pytest.mark.slow
+@pytest.mark.export
 @pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler")
 def test_compiled_it_says_the_same_and_serves_one_torch(
     model: AtomisticModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,7 +166,7 @@ def symbols_are_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-@pytest.mark.slow
+@pytest.mark.export
 @pytest.mark.parametrize("name", ["tdn", "escn", "dimenet", "dimenetpp"])
 def test_every_architecture_on_atoms(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -67,7 +67,31 @@ def test_it_says_what_the_model_says(name: str, tmp_path: Path) -> None:
     _check(name, tmp_path)
 
 
-@pytest.mark.slow
+def test_layers_that_count_operations_serve_any_number_of_rows(tmp_path: Path) -> None:
+    """In eager mode these go another way from eight rows on."""
+    model = zoo.load("factorized_mlp-tt.digits.r1")
+    app.export(model, tmp_path / "model.pt2")
+    rows = samples.examples(model, 3000)
+    found = app.Exported(tmp_path / "model.pt2")(rows)["logits"]
+    with torch.no_grad():
+        expected = model(rows)["logits"]
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_sizes_that_a_trace_left_out_are_refused(tmp_path: Path) -> None:
+    model = _made("factorized_mlp")
+    app.export(model, tmp_path / "model.pt2")
+    exported = app.Exported(tmp_path / "model.pt2")
+
+    def guard(*_: object) -> None:
+        raise AssertionError("Guard failed: rows < 8")
+
+    exported._run = guard
+    with pytest.raises(CapabilityError, match=r"model.pt2 was traced for other sizes .* rows < 8"):
+        exported(samples.examples(model, 2))
+
+
+@pytest.mark.export
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ALWAYS and n not in WORDS])
 def test_every_architecture(name: str, tmp_path: Path) -> None:
     _check(name, tmp_path)

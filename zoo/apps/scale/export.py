@@ -88,6 +88,7 @@ class Exported:
         Raises:
             UnsupportedElementError: for an element that the model may not be used on.
             UnsupportedInputError: for coincident atoms, and samples of another kind or shape.
+        CapabilityError: for sizes that the trace does not serve.
         """
         with torch.no_grad():  # the derivatives are in the artefact
             if self.domain != "atoms":
@@ -95,12 +96,21 @@ class Exported:
                 batch = _inputs.batch_of(inputs, self.domain, self.dtype, **options)
                 samples.check(batch, self.info, str(self.path))
                 fields = samples.inputs(batch, self.info["inputs"], str(self.path))
-                return dict(self._run(*fields))
+                return dict(self._traced(*fields))
             graphs = to_batch(inputs, dtype=self.dtype, labels=False)
             atoms.check_elements(graphs, self.info["elements"], str(self.path))
             graphs = graphs.to(self.device)
-            found = self._run(*atoms.inputs(graphs, float(self.info["cutoff"])))
+            found = self._traced(*atoms.inputs(graphs, float(self.info["cutoff"])))
             return atoms.lawful(found, graphs)
+
+    def _traced(self, *fields: Tensor) -> Mapping[str, Tensor]:
+        """The network, on sizes that its trace serves."""
+        try:
+            return dict(self._run(*fields))
+        except AssertionError as problem:  # torch's word for a size that the trace left out
+            raise CapabilityError(
+                f"{self.path} was traced for other sizes than those of this batch: {problem}"
+            ) from problem
 
 
 def export(

@@ -269,7 +269,7 @@ class _FactorizedConv(nn.Module):
     def _factorized(self, batch: int, grid: Sequence[int]) -> bool:
         if self.weight.format == "dense":
             return False
-        if self.contraction != "auto":
+        if self.contraction != "auto" or torch.compiler.is_compiling():  # a trace serves any sizes
             return self.contraction == "factorized"
         return self._counted(batch, grid)
 

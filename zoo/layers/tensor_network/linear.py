@@ -157,11 +157,12 @@ class FactorizedLinear(nn.Module):
                 f"FactorizedLinear takes (..., {self.in_features}), not {tuple(x.shape)}"
             )
         rows = math.prod(x.shape[:-1])
-        if not self._factorized(rows):
+        traced = torch.compiler.is_compiling()  # a trace serves any number of rows
+        if not self._factorized(PLANNED_ROWS if traced else rows):
             return functional.linear(x, self.weight.to_matrix(), self.bias)
         cores = self.weight.tensors()
         flat = x.reshape(rows, *self.weight.in_shape)
-        parts = flat.split(self._block if rows > 4 * self._block else max(rows, 1))
+        parts = flat.split(self._block) if not traced and rows > 4 * self._block else (flat,)
         done = [tn.run(self._plan, [part, *cores]) for part in parts]
         out = done[0] if len(done) == 1 else torch.cat(done)
         out = out.reshape(*x.shape[:-1], self.out_features)
