@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Collection
 from pathlib import Path
@@ -111,6 +112,24 @@ def _place(problem: Exception) -> str:
     mark = getattr(problem, "problem_mark", None)
     words = getattr(problem, "problem", None) or str(problem)
     return f"line {mark.line + 1}: {words}" if mark is not None else words
+
+
+def refusal(folder: Path) -> tuple[Path, str] | None:
+    """Where and why no file can be written into a folder, which may have to be made first.
+
+    Nothing is left behind: the nearest folder that exists is tried with a file that vanishes.
+
+    Returns:
+        That folder and the system's word; None if files can be written.
+    """
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return None
+    except OSError as problem:
+        return existing, problem.strerror or str(problem)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

@@ -57,6 +57,8 @@ class Spec:
         outputs: names of the outputs.
         accepts: further domains that instances can take, by a front end that an argument chooses.
         idle_parameters: patterns of names of parameters that rightly get no gradient.
+        not_exported: why the architecture can't be made an artefact; empty if it can, or if nobody
+            tried.
         notes: anything else that users should know.
         path: the YAML file; None for a class registered without one.
     """
@@ -76,6 +78,7 @@ class Spec:
     outputs: tuple[str, ...] = ()
     accepts: tuple[str, ...] = ()
     idle_parameters: tuple[str, ...] = ()
+    not_exported: str = ""
     notes: str = ""
     path: Path | None = None
 

@@ -295,3 +295,10 @@ def test_parts_that_somebody_listens_to_are_called() -> None:
     torch.testing.assert_close(in_turn(x, parts[0]), torch.zeros_like(x))
     on_meta = SiLULayers(nn.Linear(3, 3)).to("meta")
     assert on_meta(torch.empty(2, 3, device="meta")).shape == (2, 3)
+
+
+def test_parts_of_layers_are_taken_as_from_any_sequence() -> None:
+    layers = SiLULayers(nn.Linear(3, 4), nn.Linear(4, 2))
+    x = torch.randn(5, 3)
+    assert layers[0].out_features == 4 and layers[-2].out_features == 2
+    torch.testing.assert_close(layers[2:](layers[:2](x)), layers(x))

@@ -51,6 +51,10 @@ def test_scatter_groups_rows():
     index = torch.tensor([2, 0, 2])
     assert scatter_sum(source, index, 4).tolist() == [[2, 3], [0, 0], [4, 6], [0, 0]]
     assert scatter_mean(source, index, 4).tolist() == [[2, 3], [0, 0], [2, 3], [0, 0]]
+    many = torch.ones(1000, 1, dtype=torch.bfloat16)  # which counts to 256
+    alike = scatter_mean(many, torch.zeros(1000, dtype=torch.int64), 1)
+    expected = scatter_sum(many, torch.zeros(1000, dtype=torch.int64), 1) / 1000
+    assert torch.equal(alike, expected)
 
 
 def test_scatter_backends_agree_where_the_extra_is_installed():

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zoo._files import refusal
 from zoo.errors import OutputError
 
 OK, FAILED, USAGE, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -186,17 +186,14 @@ def check_output(path: Path, *, folder: bool = False, source: str | Path | None 
     if path.exists() and path.is_dir() is not folder:
         wanted, found = ("folder", "file") if folder else ("file", "folder")
         raise OutputError(f"{path} must be a {wanted}, but a {found} is there; choose another")
-    existing = path if folder else path.parent
-    while not existing.exists():
-        existing = existing.parent
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            return path
-    except OSError as problem:
+    refused = refusal(path if folder else path.parent)
+    if refused is not None:
+        where, why = refused
         raise OutputError(
-            f"{path} can't be written: {existing} {problem.strerror or problem}; "
+            f"{path} can't be written: {where} {why}; "
             "choose a place in a folder where you may write"
-        ) from problem
+        )
+    return path
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +30,8 @@ FLAGS = (
     *("-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fno-strict-aliasing", "-shared", "-fPIC", "-x", "c"),
 )
+#: numbers that programs are written for, and what C calls them
+REALS = {torch.float32: "float", torch.float64: "double"}
 #: bytes of the digest at the end of a kept program, where loaders don't look
 _SEAL = 32
 _log = logging.getLogger(__name__)
@@ -66,6 +68,21 @@ def load(source: str) -> ctypes.CDLL | None:
         return None
 
 
+def program(source: str, functions: Mapping[str, tuple[int, int]]) -> ctypes.CDLL | None:
+    """`load`, its functions declared: they return nothing.
+
+    Args:
+        source: of the program.
+        functions: how many arrays each takes, and how many whole numbers after them.
+    """
+    library = load(source)
+    for name, (arrays, numbers) in functions.items() if library is not None else ():
+        function = getattr(library, name)
+        function.argtypes = [*[ctypes.c_void_p] * arrays, *[ctypes.c_long] * numbers]
+        function.restype = None
+    return library
+
+
 def plain(*tensors: Tensor | None) -> bool:
     """Whether tensors lie in this machine's memory and a C program may read them there."""
     recorded = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
@@ -88,6 +105,24 @@ def in_threads(run: Callable[[int, int], object], size: int, parts: int, step: i
     ranges = [(start, min(start + part, size)) for start in range(0, size, part)]
     with ThreadPoolExecutor(len(ranges)) as pool:
         list(pool.map(lambda ends: run(*ends), ranges))
+
+
+def sum_in_threads(
+    run: Callable[[int, int, Tensor], object], like: Tensor, size: int, parts: int
+) -> Tensor:
+    """`in_threads`, where each adds to zeros of its own, `run(start, stop, own)`; their sum.
+
+    It is taken in the order of the range, not in that in which they end: rounding does not vary.
+    """
+    sums: dict[int, Tensor] = {}
+
+    def own(start: int, stop: int) -> None:
+        sums[start] = torch.zeros_like(like)
+        run(start, stop, sums[start])
+
+    in_threads(own, size, parts)
+    found = [sums[start] for start in sorted(sums)]
+    return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
 
 def _digest(source: str, command: str) -> str:

@@ -6,7 +6,7 @@ its text for both.
 
 import torch
 
-TYPES = {torch.float32: "float", torch.float64: "double"}
+from zoo.functional._library import REALS
 
 _HEAD = """
 #include <stddef.h>
@@ -121,4 +121,4 @@ def factors(dtype: torch.dtype) -> str:
 
 def head(dtype: torch.dtype) -> str:
     """Types, and functions that programs share."""
-    return _HEAD.format(real=TYPES[dtype]) + _SHARED
+    return _HEAD.format(real=REALS[dtype]) + _SHARED

@@ -4,7 +4,6 @@ From `MANY` numbers on they run as C code, compiled when first needed (`zoo.func
 below, elsewhere and without a compiler in torch, with the same results up to rounding.
 """
 
-import ctypes
 import functools
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.functional import _library
-from zoo.functional._silu_source import TYPES, program
+from zoo.functional._silu_source import program
 
 #: numbers from which on code is compiled
 MANY = 2**14
@@ -71,7 +70,7 @@ def _run(function: Any, *arrays: Tensor) -> None:
 
 def _program(x: Tensor, *others: Tensor | None) -> Any:
     """The compiled passes; None where torch's have to do."""
-    if not _library.plain(x, *others) or x.numel() < MANY or x.dtype not in TYPES:
+    if not _library.plain(x, *others) or x.numel() < MANY or x.dtype not in _library.REALS:
         return None
     for y in (x, *others):
         if y is not None and not (y.is_contiguous() and y.dtype == x.dtype and y.shape == x.shape):
@@ -81,11 +80,5 @@ def _program(x: Tensor, *others: Tensor | None) -> Any:
 
 @functools.cache
 def _compiled(dtype: torch.dtype) -> Any:
-    library = _library.load(program(dtype))
-    if library is not None:
-        arrays = {"value": 2, "value_added": 3, "slope": 3, "slope_added": 4, "both": 6}
-        for name, count in arrays.items():
-            function = getattr(library, name)
-            function.argtypes = [*[ctypes.c_void_p] * count, ctypes.c_long, ctypes.c_long]
-            function.restype = None
-    return library
+    arrays = {"value": 2, "value_added": 3, "slope": 3, "slope_added": 4, "both": 6}
+    return _library.program(program(dtype), {name: (n, 2) for name, n in arrays.items()})

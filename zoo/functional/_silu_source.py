@@ -9,7 +9,8 @@ from decimal import Decimal, localcontext
 
 import torch
 
-TYPES = {torch.float32: "float", torch.float64: "double"}
+from zoo.functional._library import REALS
+
 #: a whole number as long; bits of the fraction; offset of the exponent; terms of the series; where
 #: exp is cut off; bits of log 2 whose products with n are exact
 _FORM = {"float": ("int", 23, 127, 7, 87.0, 12), "double": ("long long", 52, 1023, 13, 708.0, 32)}
@@ -76,7 +77,7 @@ void both(const T *t, const T *restrict g, const T *restrict x, T *along,
 
 def program(dtype: torch.dtype) -> str:
     """The program for numbers of one type."""
-    real = TYPES[dtype]
+    real = REALS[dtype]
     whole, fraction, offset, terms, limit, kept = _FORM[real]
     with localcontext(prec=40):
         log_2 = Decimal(2).ln()

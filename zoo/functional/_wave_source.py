@@ -8,7 +8,7 @@ j_l' = (l j_(l-1) - (l+1) j_(l+1)) / (2l+1).
 
 import torch
 
-TYPES = {torch.float32: "float", torch.float64: "double"}
+from zoo.functional._library import REALS
 
 _BESSEL = """
 #include <math.h>
@@ -113,9 +113,9 @@ void again(const T *t, const T *g, const T *c, const unsigned char *kept, T *by_
 
 def bessel(dtype: torch.dtype) -> str:
     """The program of spherical Bessel functions."""
-    return _BESSEL.format(real=TYPES[dtype])
+    return _BESSEL.format(real=REALS[dtype])
 
 
 def legendre(dtype: torch.dtype, degrees: int) -> str:
     """The program of so many Legendre polynomials."""
-    return _LEGENDRE.format(real=TYPES[dtype], degrees=degrees)
+    return _LEGENDRE.format(real=REALS[dtype], degrees=degrees)

@@ -4,7 +4,6 @@
 beyond the second are made of.
 """
 
-import ctypes
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from zoo.functional import _library
-from zoo.functional._wave_source import TYPES, bessel, legendre
+from zoo.functional._wave_source import bessel, legendre
 from zoo.functional.needed import again
 
 #: numbers from which on code is compiled
@@ -38,7 +37,7 @@ def legendre_runs(x: Tensor, kept: Tensor, degrees: int) -> bool:
 
 
 def _ready(x: Tensor) -> bool:
-    return _library.plain(x) and x.numel() >= MANY and x.dtype in TYPES
+    return _library.plain(x) and x.numel() >= MANY and x.dtype in _library.REALS
 
 
 class Bessel(Function):
@@ -141,19 +140,10 @@ def _run(degrees: int, name: str, *arrays: Tensor) -> None:
 
 @functools.cache
 def _bessel(dtype: torch.dtype) -> Any:
-    library = _library.load(bessel(dtype))
-    if library is not None:
-        library.bessel.argtypes = [*[ctypes.c_void_p] * 4, *[ctypes.c_long] * 4]
-        library.bessel.restype = None
-    return library
+    return _library.program(bessel(dtype), {"bessel": (4, 4)})
 
 
 @functools.cache
 def _legendre(dtype: torch.dtype, degrees: int) -> Any:
-    library = _library.load(legendre(dtype, degrees))
-    if library is not None:
-        for name, arrays in {"values": 3, "slopes": 4, "again": 6}.items():
-            function = getattr(library, name)
-            function.argtypes = [*[ctypes.c_void_p] * arrays, ctypes.c_long, ctypes.c_long]
-            function.restype = None
-    return library
+    arrays = {"values": 3, "slopes": 4, "again": 6}
+    return _library.program(legendre(dtype, degrees), {name: (n, 2) for name, n in arrays.items()})

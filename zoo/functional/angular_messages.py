@@ -152,17 +152,14 @@ def _call(
     places = [None if a is None else a.data_ptr() for a in arrays]
     around = [t.data_ptr() for t in (slots.reads, slots.writes, slots.counts)]
     sizes = (width, channels, basis, radial.shape[0])
-    sums: dict[int, Tensor] = {}  # in the order of atoms, so that rounding does not vary
 
-    def run(start: int, stop: int) -> None:
+    def run(start: int, stop: int, own: Tensor | None = None) -> None:
         space = weight.new_empty(_BUFFERS[name] * width * degrees * channels)
-        own = None if dw is None else torch.zeros_like(dw)
-        if own is not None:
-            sums[start] = own
         last = [] if name == "factored" else [None if own is None else own.data_ptr()]
         function(*places, *last, *around, space.data_ptr(), *sizes, start, stop)
 
-    work = atoms * width * degrees * channels
-    _library.in_threads(run, atoms, work // PER_THREAD)
-    for start in sorted(sums):
-        cast(Tensor, dw).add_(sums[start])
+    threads = atoms * width * degrees * channels // PER_THREAD
+    if dw is None:
+        _library.in_threads(run, atoms, threads)
+    else:
+        dw.add_(_library.sum_in_threads(run, dw, atoms, threads))

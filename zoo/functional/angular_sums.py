@@ -10,7 +10,6 @@ is gathered. The derivatives are two functions of the same kind, and derivatives
 same three again. `zoo.layers.atomistic.Triplets` says where slots are, and has the same in torch.
 """
 
-import ctypes
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from torch.autograd import Function
 
 from zoo.functional import _library
 from zoo.functional._angular_source import program
-from zoo.functional._pair_source import TYPES
 from zoo.functional.needed import again
 
 #: numbers of the values from which on code is compiled
@@ -57,7 +55,7 @@ def runs(values: Tensor, coefficients: Sequence[Tensor], *others: Tensor) -> boo
         and _fit(values, degrees, *others)
         and values.shape[0] * values.shape[-1] * degrees >= MANY
         and degrees <= MOST_DEGREES
-        and dtype in TYPES
+        and dtype in _library.REALS
         and all(t.dtype == dtype for t in (*coefficients, *others))
         and compiled(dtype, degrees) is not None
     )
@@ -182,14 +180,6 @@ def _call(name: str, arrays: tuple[Tensor, ...], slots: Slots, v: Tensor, *flags
 @functools.cache
 def compiled(dtype: torch.dtype, degrees: int) -> Any:
     """The program for so many degrees; None where it can't be made."""
-    library = _library.load(program(dtype, degrees))
-    if library is not None:
-        for name, numbers in {"values": 5, "values_back": 4, "values_dots": 4}.items():
-            function = getattr(library, name)
-            function.argtypes = [*[ctypes.c_void_p] * 6, *[ctypes.c_long] * numbers]
-            function.restype = None
-        for name, arrays in {"factored": 9, "factored_back": 13, "factored_again": 17}.items():
-            function = getattr(library, name)
-            function.argtypes = [*[ctypes.c_void_p] * arrays, *[ctypes.c_long] * 6]
-            function.restype = None
-    return library
+    takes = {"values": (6, 5), "values_back": (6, 4), "values_dots": (6, 4)}
+    takes |= {"factored": (9, 6), "factored_back": (13, 6), "factored_again": (17, 6)}
+    return _library.program(program(dtype, degrees), takes)

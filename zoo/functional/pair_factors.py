@@ -8,7 +8,6 @@ without a compiler in torch, with the same results up to rounding. Derivatives b
 those of elementary operations.
 """
 
-import ctypes
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from zoo.functional import _library
-from zoo.functional._pair_source import TYPES, factors
+from zoo.functional._pair_source import factors
 from zoo.functional.needed import again, needs_gradient, traceable
 
 #: numbers of the result from which on code is compiled
@@ -44,7 +43,7 @@ def pair_factors(
         inputs = (x.contiguous(), radial.contiguous(), traceable(weight.contiguous()))
         out: Tensor = _Factors.apply(*inputs)
         return out
-    return _plain(x, radial, weight)
+    return plain(x, radial, weight)
 
 
 def _runs(*tensors: Tensor) -> bool:
@@ -52,11 +51,12 @@ def _runs(*tensors: Tensor) -> bool:
     if not _library.plain(*tensors) or x.numel() * radial.shape[1] < MANY:
         return False
     fit = x.shape == (2 * radial.shape[0], weight.shape[2]) and radial.shape[1:] == weight.shape[:2]
-    same = x.dtype in TYPES and all(t.dtype == x.dtype for t in tensors)
+    same = x.dtype in _library.REALS and all(t.dtype == x.dtype for t in tensors)
     return fit and same and _program(x.dtype) is not None
 
 
-def _plain(x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
+def plain(x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
+    """`pair_factors` in elementary operations."""
     factor = torch.einsum("plm,lmc->plc", radial, weight)
     return torch.cat([factor, factor]) * x[:, None]
 
@@ -83,7 +83,7 @@ class _Factors(Function):
         if not torch.is_grad_enabled():
             return _back(g, inputs, ctx.needs_input_grad[1], wanted)
         if wanted:  # beyond the second derivative
-            return again(lambda *t: [_plain(*t)], inputs, ctx.needs_input_grad, [g])
+            return again(lambda *t: [plain(*t)], inputs, ctx.needs_input_grad, [g])
         return *_Back.apply(g, *inputs[:2], traceable(inputs[2])), None
 
 
@@ -141,30 +141,21 @@ def _call(
     pairs, degrees, basis = radial.shape
     channels = weight.shape[2]
     places = [None if a is None else a.data_ptr() for a in arrays]
-    sums: dict[int, Tensor] = {}  # in the order of pairs, so that rounding does not vary
+    threads = 2 * pairs * degrees * channels // PER_THREAD
 
-    def run(start: int, stop: int) -> None:
+    def run(start: int, stop: int, own: Tensor | None = None) -> None:
         space = weight.new_empty(rows * channels)
-        own = torch.zeros_like(weight) if wanted else None
-        if own is not None:
-            sums[start] = own
         more = [] if wanted is None else [None if own is None else own.data_ptr()]
         sizes = (channels, basis, degrees, pairs, start, stop)
         function(*places, *more, space.data_ptr(), *sizes)
 
-    _library.in_threads(run, pairs, 2 * pairs * degrees * channels // PER_THREAD)
-    if not sums:
-        return torch.zeros_like(weight) if wanted else None
-    found = [sums[start] for start in sorted(sums)]
-    return found[0] if len(found) == 1 else torch.stack(found).sum(0)
+    if wanted:
+        return _library.sum_in_threads(run, weight, pairs, threads)
+    _library.in_threads(run, pairs, threads)
+    return None
 
 
 @functools.cache
 def _program(dtype: torch.dtype) -> Any:
-    library = _library.load(factors(dtype))
-    if library is not None:
-        for name, arrays in {"factors": 5, "factors_back": 8, "factors_again": 11}.items():
-            function = getattr(library, name)
-            function.argtypes = [*[ctypes.c_void_p] * arrays, *[ctypes.c_long] * 6]
-            function.restype = None
-    return library
+    arrays = {"factors": 5, "factors_back": 8, "factors_again": 11}
+    return _library.program(factors(dtype), {name: (n, 6) for name, n in arrays.items()})

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -43,5 +44,7 @@ def scatter_mean(
     source: Float[Tensor, "rows *rest"], index: Int[Tensor, " rows"], size: int
 ) -> Float[Tensor, "size *rest"]:
     """Averages the rows of `source` that share an index; empty groups give zeros."""
-    count = scatter_sum(source.new_ones(source.shape[0]), index, size).clamp(min=1)
+    # in whole numbers: half precision can't count to 300; and in a trace there is no bincount
+    count = index.new_zeros(size).index_add(0, index, torch.ones_like(index))
+    count = count.clamp(min=1).to(source.dtype)
     return scatter_sum(source, index, size) / count.reshape(-1, *[1] * (source.ndim - 1))

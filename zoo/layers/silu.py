@@ -20,6 +20,11 @@ class SiLULayers(nn.Sequential):
     def __init__(self, *layers: nn.Linear) -> None:
         super().__init__(*itertools.chain.from_iterable((layer, SiLU()) for layer in layers))
 
+    def __getitem__(self, index: slice | int) -> nn.Module:
+        """One part; of a slice, which need not begin with a layer, a plain sequence."""
+        parts = list(self)
+        return nn.Sequential(*parts[index]) if isinstance(index, slice) else parts[index]
+
     def forward(
         self, x: Float[Tensor, "*rows inputs"], *, skip: bool = False
     ) -> Float[Tensor, "*rows outputs"]:

@@ -3,7 +3,6 @@
 import copy
 import logging
 import math
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file
 
+from zoo._files import refusal
 from zoo.datasets import AtomsDataset
 from zoo.errors import DataError, Interrupted, OutputError, RecipeError
 from zoo.training import cluster, loggers, sharding
@@ -217,18 +217,12 @@ def check_writable(folder: Path) -> None:
     Raises:
         OutputError: it can't.
     """
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    probe = existing / f".probe-{uuid.uuid4().hex}"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
+    refused = refusal(folder)
+    if refused is not None:
         raise OutputError(
-            f"output folder {folder}: can't be written ({error.strerror}); "
+            f"output folder {folder}: can't be written ({refused[1]}); "
             "choose a folder that you may write to"
-        ) from error
+        )
 
 
 def _check_frames(recipe: Recipe, train: AtomsDataset, val: AtomsDataset) -> None:

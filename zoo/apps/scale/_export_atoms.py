@@ -10,13 +10,11 @@ from torch import Tensor, nn
 
 from zoo.apps.scale._export_trace import trace
 from zoo.datasets.atoms import to_batch
-from zoo.errors import CapabilityError, UnsupportedElementError, UnsupportedInputError
+from zoo.errors import UnsupportedElementError, UnsupportedInputError
 from zoo.functional import edge_vectors, neighbor_pairs
 from zoo.layers.atomistic import AtomGraph
 from zoo.models._atomistic import COINCIDENT, AtomisticModel
 
-#: architectures in which torch can't keep sizes free, and which
-REFUSED = {"equiformer_v2": "torch fixes the number of pairs in it"}
 #: what an artefact takes, in this order
 INPUTS = ("atomic_numbers", "pos", "cell", "batch", "pairs", "shift", "charge", "spin")
 UNITS = {
@@ -166,14 +164,8 @@ def program(model: AtomisticModel, head: str | None) -> Any:
     """The exported program.
 
     Raises:
-        CapabilityError: for an architecture that is known not to be traceable, or proves so.
+        CapabilityError: if torch can't trace it.
     """
-    reason = REFUSED.get(model.architecture)
-    if reason is not None:
-        raise CapabilityError(
-            f"{type(model).__name__} can't be exported: {reason}; use the model itself, or another "
-            "architecture"
-        )
     frames = examples(model)
     # tables that are made on first use are made of numbers, not of what stands for them in a trace
     evaluate(model, frames, head)

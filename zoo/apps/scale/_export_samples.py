@@ -10,24 +10,12 @@ from torch_geometric.data import Batch
 
 from zoo.apps.scale._export_trace import trace
 from zoo.datasets.domains import DOMAINS
-from zoo.errors import CapabilityError, UnsupportedInputError
+from zoo.errors import UnsupportedInputError
 from zoo.models import _inputs
 from zoo.models._inputs import SampleBatch, graph_like
 from zoo.models._sample import SampleModel
 from zoo.testing import samples
 
-#: architectures whose steps depend on the numbers that they are given, and how
-REFUSED: dict[str, str] = {
-    "cgenn": "how its products are cut into pieces depends on the number of pairs",
-    "conn_nsd": "it aligns the neighbours of each node, as many steps as its graph has nodes",
-    "csmpn": "it builds the convex hull of each sample's points, which is no operation of torch",
-    "fa_gnn": "torch fixes the number of nodes in it",
-    "frame_averaged": "how many frames it averages over is decided for each sample",
-    "lorentz_cgenn": "how its products are cut into pieces depends on the number of pairs",
-    "nsd": "it keeps the sparse layout that belongs to the edges of one graph",
-    "segnn": "it asks whether there are pairs at all, which a trace does not know",
-    "tsmnet": "it takes means of the statistics of all domains, by steps until they have converged",
-}
 #: what is no input: answers, and where each graph begins, which follows from `COUNTS`
 _LEFT_OUT = ("y", "target", "ptr")
 #: of graphs and clouds: the nodes of each
@@ -91,15 +79,8 @@ def program(model: SampleModel) -> tuple[Any, dict[str, Any]]:
     """The exported program, and what it takes: kind and shape of each input, None where free.
 
     Raises:
-        CapabilityError: for an architecture whose steps depend on numbers, or that torch can't
-            trace.
+        CapabilityError: if torch can't trace it.
     """
-    reason = REFUSED.get(model.architecture)
-    if reason is not None:
-        raise CapabilityError(
-            f"{type(model).__name__} can't be exported: {reason}; use the model itself, or another "
-            "architecture"
-        )
     counts = (1, 1) if model.transductive else (5, 7)
     first, second = (model.prepare(examples(model, count)[:count]) for count in counts)
     if model.transductive:  # what is asked for, of a graph that stays what it is

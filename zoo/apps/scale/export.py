@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo import registry
 from zoo._files import write_atomic
 from zoo.apps.scale import _export_atoms as atoms
 from zoo.apps.scale import _export_samples as samples
@@ -88,7 +89,7 @@ class Exported:
         Raises:
             UnsupportedElementError: for an element that the model may not be used on.
             UnsupportedInputError: for coincident atoms, and samples of another kind or shape.
-        CapabilityError: for sizes that the trace does not serve.
+            CapabilityError: for sizes that the trace does not serve.
         """
         with torch.no_grad():  # the derivatives are in the artefact
             if self.domain != "atoms":
@@ -97,7 +98,7 @@ class Exported:
                 samples.check(batch, self.info, str(self.path))
                 fields = samples.inputs(batch, self.info["inputs"], str(self.path))
                 return dict(self._traced(*fields))
-            graphs = to_batch(inputs, dtype=self.dtype, labels=False)
+            graphs = to_batch(inputs, dtype=self.dtype, labels=False, centre=True)
             atoms.check_elements(graphs, self.info["elements"], str(self.path))
             graphs = graphs.to(self.device)
             found = self._traced(*atoms.inputs(graphs, float(self.info["cutoff"])))
@@ -166,6 +167,12 @@ def _parts(
     model: nn.Module, head: str | None, given: list[Any]
 ) -> tuple[Any, dict[str, Any], list[list[Any]], _Evaluate]:
     """The program, what is to be said of it, batches to compare on, and what compares."""
+    spec = registry.specs().get(str(getattr(model, "architecture", "")))
+    if spec is not None and spec.not_exported:
+        raise CapabilityError(
+            f"{type(model).__name__} can't be exported: {spec.not_exported}; use the model itself, "
+            "or another architecture"
+        )
     if isinstance(model, AtomisticModel):
         name = model.find_head(head) if head is not None or model.energy_heads else None
         program = atoms.program(model, name)

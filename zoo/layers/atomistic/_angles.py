@@ -13,9 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import Function
 
-from zoo.functional import angular_sums
+from zoo.functional import angular_sums, pair_factors
 from zoo.functional.angular_messages import angular_messages
-from zoo.functional.pair_factors import pair_factors
 from zoo.functional.spherical_basis import legendre
 from zoo.layers.atomistic._edges import DirectedEdges
 
@@ -99,12 +98,11 @@ class Triplets:
         if len(x) == len(self.place) and angular_sums.runs(x, self.matrices, radial, weight):
             parts = zip(self.matrices, self.slots, strict=True)
             return angular_messages(x, radial, weight, *parts, plain=self._messages)
-        return self.sum(pair_factors(x, radial, weight))
+        return self.sum(pair_factors.pair_factors(x, radial, weight))
 
     def _messages(self, x: Tensor, radial: Tensor, *others: Tensor) -> Tensor:
         *matrices, weight = others
-        factor = torch.einsum("plm,lmc->plc", radial, weight)
-        return self._sum(torch.cat([factor, factor]) * x[:, None], *matrices)
+        return self._sum(pair_factors.plain(x, radial, weight), *matrices)
 
     def _sum(self, values: Tensor, *matrices: Tensor) -> Tensor:
         slots = _exchange(values.flatten(1), self.edge, self.place)
